@@ -1,0 +1,43 @@
+"""What the runtime is told when it starts, checked at the edge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+ACCOUNT = "123456789012"
+"""The one account of the runtime; moto's default too, so that ARNs of both agree."""
+
+Isolation = Literal["auto", "bubblewrap", "process"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeConfig:
+    """Where the runtime listens, where it keeps its state, and how much of the machine it leases out.
+
+    Raises:
+        ValueError: the port is outside 0..65535, or there is no instance to lease.
+    """
+
+    data_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 4580
+    allowed_hosts: tuple[str, ...] = field(default=())
+    """Names beside the loopback ones that a request's Host header may carry, for example a compose service's."""
+    isolation: Isolation = "auto"
+    """`auto` takes bubblewrap where it works and plain processes where it does not."""
+    max_instances: int = 16
+    """Instances of jobs that run at one time; further jobs wait, and a job larger than this is refused."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port {self.port} is outside 0..65535; choose another with --port")
+        if self.max_instances < 1:
+            raise ValueError(f"--max-instances is {self.max_instances}; at least 1 is needed to run a job")
+
+    @property
+    def endpoint_url(self) -> str:
+        """What clients and jobs on this machine set as AWS_ENDPOINT_URL."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared, not bound
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"

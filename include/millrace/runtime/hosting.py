@@ -1,0 +1,49 @@
+"""A stored model, made ready to serve: its archive unpacked to /opt/ml/model and the command of its server.
+
+Endpoints and batch transform both host a model through this file. What it does not do: it starts nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from . import launchers, staging
+from .errors import JobFailed
+from .s3.errors import S3Error
+from .s3.store import ObjectStore
+
+
+def stage_model(container: dict[str, Any], ml: Path, objects: ObjectStore) -> None:
+    """Unpack the container's model archive to `ml/model`.
+
+    Raises:
+        JobFailed: the archive is missing or cannot be unpacked.
+    """
+    (ml / "model").mkdir(parents=True, exist_ok=True)
+    (ml / "output").mkdir(exist_ok=True)
+    uri = container.get("ModelDataUrl")
+    if not uri:
+        return
+    bucket, key = staging.parse_uri(uri)
+    try:
+        record, stream = objects.open(bucket, key)
+    except S3Error as error:
+        raise JobFailed(f"ClientError: the model data {uri} cannot be read: {error.message}") from error
+    stream.close()
+    staging.unpack_archive(record.path, ml / "model", f"the model data {uri}")
+
+
+def server_command(container: dict[str, Any], built_in: str, host: str, port: int) -> tuple[list[str], dict[str, str]]:
+    """The argument list of the model server, and its variables.
+
+    Raises:
+        JobFailed: nothing on this machine stands for the image.
+    """
+    argv, _ = launchers.command(container["Image"], "serve", built_in)
+    env = {
+        "SAGEMAKER_BIND_TO_PORT": str(port),
+        "MILLRACE_BIND_HOST": host,
+        **(container.get("Environment") or {}),
+    }
+    return argv, env

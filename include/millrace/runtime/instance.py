@@ -1,0 +1,168 @@
+"""One instance of a job or one model server, seen from the runtime: start it, look at it, stop it.
+
+Everything the runtime knows is in the instance's folder, so a restarted runtime sees the same. Identity is boot id, pid
+and start time, never a bare pid; a lock that is free without a status means that the host was lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from . import shim
+
+MARKER = "MILLRACE_INSTANCE"
+HOST_LOST = 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """What a shim starts. Times are in seconds."""
+
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    sandboxed: bool
+    cpus: list[int]
+    grace_seconds: int
+    max_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an instance ended: `ended_by` is `exit`, `stop`, `limit` or `lost`."""
+
+    exit_code: int
+    ended_by: str
+    started: float
+    ended: float
+    error: str | None = None
+
+
+class Instance:
+    """A handle on a folder; it holds no state of its own but the child to reap."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    def start(self, spec: Spec) -> None:
+        """Start the shim; it stays when the runtime goes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        env = {**spec.env, MARKER: str(self.folder)}
+        shim.write_durably(self.folder / "spec.json", {**asdict(spec), "env": env})
+        self._child = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(Path(shim.__file__)), str(self.folder)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=(self.folder / "shim.err").open("wb"),
+            env={"PATH": os.environ.get("PATH", os.defpath)},
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 10
+        while not (self.folder / "shim.json").exists():
+            if self._child.poll() is not None or time.monotonic() > deadline:
+                break
+            time.sleep(0.002)
+
+    @property
+    def was_started(self) -> bool:
+        return (self.folder / "spec.json").exists()
+
+    def is_alive(self) -> bool:
+        """Whether the shim holds its lock."""
+        if self._child is not None:
+            self._child.poll()
+        try:
+            descriptor = os.open(self.folder / "lock", os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
+        return False
+
+    def ended(self) -> Ended | None:
+        """How it ended, or None while it runs. A dead shim without a status is a lost host."""
+        if not self._status_path.exists():
+            if self.is_alive():
+                return None
+            if not self._status_path.exists():
+                self.end_stray_processes()
+                now = time.time()
+                return Ended(HOST_LOST, "lost", now, now, self._shim_error())
+        status: dict[str, Any] = json.loads(self._status_path.read_text())
+        if self._child is not None:
+            self._child.wait(timeout=5)
+        return Ended(
+            status["exit_code"], status["ended_by"], status["started"], status["ended"], status.get("error")
+        )
+
+    def started_at(self) -> float | None:
+        try:
+            return float(json.loads((self.folder / "payload.json").read_text())["started"])
+        except FileNotFoundError:
+            return None
+
+    def stop(self) -> None:
+        """Ask the shim to stop its payload; it does so even if the runtime goes meanwhile."""
+        process = self._shim_process()
+        if process is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once, without grace."""
+        process = self._shim_process()
+        if process is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+                process.wait(timeout=5)
+        self.end_stray_processes()
+
+    def end_stray_processes(self) -> None:
+        """Kill what a shim that was itself killed left behind; under bubblewrap there is nothing."""
+        marker = str(self.folder)
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if process.environ().get(MARKER) == marker:
+                    process.kill()
+
+    @property
+    def _status_path(self) -> Path:
+        return self.folder / "status.json"
+
+    def _shim_process(self) -> psutil.Process | None:
+        try:
+            identity = json.loads((self.folder / "shim.json").read_text())
+        except FileNotFoundError:
+            return None
+        if identity["boot_id"] != shim.boot_id() or not self.is_alive():
+            return None
+        with contextlib.suppress(OSError, psutil.Error):
+            if shim.start_time(identity["pid"]) == identity["start_time"]:
+                return psutil.Process(identity["pid"])
+        return None
+
+    def _shim_error(self) -> str | None:
+        with contextlib.suppress(FileNotFoundError):
+            return (self.folder / "shim.err").read_text(errors="replace").strip()[-500:] or None
+        return None

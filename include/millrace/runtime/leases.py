@@ -1,0 +1,98 @@
+"""What of this machine an instance holds while it runs: loopback addresses, a rendezvous port, cores.
+
+Loopback addresses give every instance a resolvable host of its own; they do not separate rendezvous ports (torch's
+store listens on every address), so each job also leases one. Leases live in the job's document: a restarted runtime
+finds them there.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from dataclasses import dataclass
+
+FIRST_PORT, LAST_PORT = 20_000, 29_999
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A job's share. `hosts` maps host name to address; `cpus` lists each instance's cores, in the order of hosts."""
+
+    block: int
+    port: int
+    hosts: dict[str, str]
+    cpus: list[list[int]]
+
+
+class Leases:
+    """Hands out what no active job holds. Thread-safe; remembers only what it was told is held."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._blocks: set[int] = set()
+        self._ports: set[int] = set()
+        self._load: dict[int, int] = dict.fromkeys(sorted(os.sched_getaffinity(0)), 0)
+
+    def take(self, count: int, *, named_hosts: bool) -> Lease:
+        """A lease for `count` instances.
+
+        With `named_hosts` they are algo-1, algo-2, …, resolvable inside a sandbox; else their names are the addresses.
+        """
+        with self._lock:
+            block = next(number for number in range(1, 40_000) if number not in self._blocks)
+            self._blocks.add(block)
+            port = self._free_port()
+            addresses = [_address(block, index) for index in range(1, count + 1)]
+            names = [f"algo-{index}" for index in range(1, count + 1)] if named_hosts else addresses
+            share = max(1, len(self._load) // count)
+            cpus = [self._least_loaded(share) for _ in range(count)]
+        return Lease(block, port, dict(zip(names, addresses, strict=True)), cpus)
+
+    def hold(self, lease: Lease) -> None:
+        """Note a lease that a job of an earlier life of the runtime still has."""
+        with self._lock:
+            self._blocks.add(lease.block)
+            self._ports.add(lease.port)
+            for core in (core for cpus in lease.cpus for core in cpus):
+                self._load[core] = self._load.get(core, 0) + 1
+
+    def free(self, lease: Lease) -> None:
+        with self._lock:
+            self._blocks.discard(lease.block)
+            self._ports.discard(lease.port)
+            for core in (core for cpus in lease.cpus for core in cpus):
+                self._load[core] = max(0, self._load.get(core, 0) - 1)
+
+    def _least_loaded(self, share: int) -> list[int]:
+        chosen = sorted(sorted(self._load, key=lambda core: (self._load[core], core))[:share])
+        for core in chosen:
+            self._load[core] += 1
+        return chosen
+
+    def _free_port(self) -> int:
+        for port in range(FIRST_PORT, LAST_PORT + 1):
+            if port not in self._ports and _is_free(port):
+                self._ports.add(port)
+                return port
+        raise OSError(f"no port between {FIRST_PORT} and {LAST_PORT} is free")
+
+
+def lease_from(document: dict[str, object]) -> Lease:
+    return Lease(**document)  # type: ignore[arg-type]
+
+
+def _address(block: int, index: int) -> str:
+    high, low = divmod(block, 250)
+    return f"127.{64 + high}.{low + 1}.{index}"
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
+

@@ -1,0 +1,1 @@
+"""One file a SageMaker resource: what its operations check, record and answer."""

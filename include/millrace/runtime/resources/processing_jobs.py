@@ -1,0 +1,135 @@
+"""Processing jobs: an entrypoint over S3 inputs, whose output folders are uploaded when it has ended well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .. import launchers, staging
+from ..database import Resource
+from ..errors import ValidationException
+from ..jobs import (
+    Command,
+    Host,
+    JobType,
+    contained,
+    fresh_folder,
+    merged_environment,
+    read_message,
+    resource_config,
+    sharded,
+    write_json,
+)
+from ..refuse import unless_offered, unless_value
+
+OFFERED = (
+    "ProcessingJobName", "ProcessingInputs", "ProcessingOutputConfig", "ProcessingResources", "StoppingCondition",
+    "AppSpecification", "Environment", "NetworkConfig", "RoleArn", "Tags", "ExperimentConfig",
+)  # fmt: skip
+BASE = "/opt/ml/"
+DAY = 86_400
+
+
+class ProcessingJobs(JobType):
+    kind = "processing-job"
+    prefix = "ProcessingJob"
+    log_group = "/aws/sagemaker/ProcessingJobs"
+    grace_seconds = 120
+
+    def check(self, request: dict[str, Any], host: Host) -> None:
+        operation = "CreateProcessingJob"
+        unless_offered(operation, request, OFFERED)
+        names: list[str] = []
+        for item in request.get("ProcessingInputs") or []:
+            path = f"ProcessingInputs[{item['InputName']}]."
+            names.append(item["InputName"])
+            unless_offered(operation, item, ("InputName", "S3Input"), path)
+            source = item.get("S3Input")
+            if source is None:
+                raise ValidationException(f"{operation}: {path}S3Input is needed")
+            unless_value(operation, f"{path}S3DataType", source["S3DataType"], ("S3Prefix",))
+            unless_value(operation, f"{path}S3InputMode", source.get("S3InputMode"), ("File",))
+            unless_value(operation, f"{path}S3CompressionType", source.get("S3CompressionType"), ("None",))
+            _inside(operation, f"{path}LocalPath", source.get("LocalPath"))
+        for item in (request.get("ProcessingOutputConfig") or {}).get("Outputs", []):
+            path = f"Outputs[{item['OutputName']}]."
+            names.append(item["OutputName"])
+            unless_offered(operation, item, ("OutputName", "S3Output"), path)
+            target = item.get("S3Output")
+            if target is None:
+                raise ValidationException(f"{operation}: {path}S3Output is needed")
+            unless_value(operation, f"{path}S3UploadMode", target["S3UploadMode"], ("EndOfJob",))
+            _inside(operation, f"{path}LocalPath", target.get("LocalPath"))
+        if len(set(names)) != len(names):
+            raise ValidationException(f"{operation}: input and output names must differ, and they are {names}")
+
+    def instance_count(self, request: dict[str, Any]) -> int:
+        return int(request["ProcessingResources"]["ClusterConfig"]["InstanceCount"])
+
+    def max_seconds(self, request: dict[str, Any]) -> int | None:
+        return int((request.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", DAY))
+
+    def stage(self, job: Resource, host: Host) -> None:
+        request = job.document["request"]
+        inputs = [(item["InputName"], item["S3Input"]) for item in request.get("ProcessingInputs") or []]
+        found = {name: staging.find(host.objects, source["S3Uri"], f"input {name!r}") for name, source in inputs}
+        count = job.document["instances"]
+        cluster = request["ProcessingResources"]["ClusterConfig"]
+        for index in range(count):
+            ml = fresh_folder(host.instance_folder(job, index)) / "ml"
+            (ml / "output").mkdir(parents=True)
+            (ml / "processing").mkdir()
+            write_json(ml / "config/processingjobconfig.json", {"ProcessingJobArn": job.arn, **request})
+            write_json(ml / "config/resourceconfig.json", resource_config(job, index, cluster["InstanceType"]))
+            for name, source in inputs:
+                share = sharded(found[name], source.get("S3DataDistributionType"), index, count)
+                staging.materialise(share, ml / source["LocalPath"].removeprefix(BASE), link=False)
+            for item in (request.get("ProcessingOutputConfig") or {}).get("Outputs", []):
+                (ml / item["S3Output"]["LocalPath"].removeprefix(BASE)).mkdir(parents=True, exist_ok=True)
+
+    def command(self, job: Resource, index: int, host: Host) -> Command:
+        request = job.document["request"]
+        application = request["AppSpecification"]
+        isolate = bool((request.get("NetworkConfig") or {}).get("EnableNetworkIsolation"))
+        box = host.box(job, index, isolate_network=isolate)
+        argv, _ = launchers.command(
+            application["ImageUri"], "process", box.built_in,
+            application.get("ContainerEntrypoint") or (), application.get("ContainerArguments") or (),
+        )  # fmt: skip
+        own = {"PROCESSING_JOB_NAME": job.name, "PROCESSING_JOB_ARN": job.arn, **(request.get("Environment") or {})}
+        return Command(argv, merged_environment(host, job, box, own), box)
+
+    def harvest(self, job: Resource, host: Host) -> dict[str, Any]:
+        trees = [host.instance_folder(job, index) / "ml" for index in range(job.document["instances"])]
+        for item in (job.document["request"].get("ProcessingOutputConfig") or {}).get("Outputs", []):
+            target = item["S3Output"]
+            for tree in trees:
+                folder = contained(tree, target["LocalPath"].removeprefix(BASE))
+                if folder is not None and folder.is_dir():
+                    staging.upload_folder(host.objects, folder, target["S3Uri"])
+        return {}
+
+    def failure_reason(self, job: Resource, host: Host, ended: list[Any]) -> str:
+        reason = super().failure_reason(job, host, ended)
+        message = self.exit_message(job, host)
+        return f"{reason}: {message}"[:1024] if message and message not in reason else reason
+
+    def exit_message(self, job: Resource, host: Host) -> str:
+        """What the instances left in /opt/ml/output/message, hosts concatenated."""
+        parts = [
+            read_message(host.instance_folder(job, index) / "ml", "output/message")
+            for index in range(job.document["instances"])
+        ]
+        return "\n".join(filter(None, parts))[:1024]
+
+    def describe(self, job: Resource) -> dict[str, Any]:
+        return {
+            **{k: v for k, v in job.document["request"].items() if k != "Tags"},
+            "ExitMessage": job.document.get("exit_message"),
+            "ProcessingStartTime": job.document.get("started"),
+            "ProcessingEndTime": job.document.get("ended"),
+        }
+
+
+def _inside(operation: str, path: str, value: str | None) -> None:
+    if not value or not value.startswith(BASE) or ".." in value.split("/"):
+        raise ValidationException(f"{operation}: {path}={value!r} must be a path below /opt/ml/processing/")

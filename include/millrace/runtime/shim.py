@@ -1,0 +1,205 @@
+"""The small process outside a sandbox that owns one instance of a job, and outlives the runtime.
+
+Run as `python -I shim.py FOLDER`. The folder holds `spec.json` (what to start); the shim adds `lock` (held while it
+lives), `shim.json` (who it is), `log` (each output line behind its time in milliseconds) and, at the end,
+`status.json` (fsync, rename). SIGTERM to the shim means stop: TERM to the payload, then KILL after `grace_seconds`.
+Its own deadline, `max_seconds`, does the same. When it ends, no process of the instance is left.
+
+Standard library only, and no import of millrace: it must start in milliseconds and survive a broken checkout.
+What it does not do: it stages no data and knows nothing about SageMaker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import pathlib
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+MAX_LOG_LINE = 64 * 1024
+MAX_LOG_BYTES = 1024 * 1024 * 1024
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def boot_id() -> str:
+    return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def start_time(pid: int) -> str:
+    """The start time of a process in clock ticks: with boot id and pid it names a process for good."""
+    stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[19]
+
+
+def children(pid: int) -> list[int]:
+    """Direct children of a process, by its threads' own lists."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
+    return found
+
+
+def write_durably(path: pathlib.Path, document: dict[str, Any]) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w") as stream:
+        json.dump(document, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+class Payload:
+    """The started program: bubblewrap, whose grandchild is the job, or the job itself."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self.sandboxed: bool = spec["sandboxed"]
+        self.init: int | None = None
+        argv, fds = list(spec["argv"]), ()
+        if self.sandboxed:
+            reader, writer = os.pipe()
+            argv[1:1] = ["--info-fd", str(writer)]
+            fds = (writer,)  # type: ignore[assignment]
+        self.process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=spec["env"],
+            cwd=spec["cwd"],
+            pass_fds=fds,
+            preexec_fn=self._before_exec,
+        )
+        if self.sandboxed:
+            os.close(writer)
+            with os.fdopen(reader) as stream, contextlib.suppress(ValueError, KeyError):
+                self.init = int(json.load(stream)["child-pid"])
+
+    @staticmethod
+    def _before_exec() -> None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        with contextlib.suppress(OSError):
+            pathlib.Path("/proc/self/oom_score_adj").write_text("1000")
+
+    def terminate(self) -> None:
+        # bubblewrap's init ignores TERM, and bubblewrap itself would die without passing it on: the job is
+        # the init's child.
+        targets = children(self.init) if self.init else [self.process.pid]
+        for pid in targets:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.init or self.process.pid, signal.SIGKILL)
+
+
+def copy_output(stream: Any, log: Any) -> None:
+    """Write each line behind its time. Past 1 GiB the rest is dropped, and the log says so."""
+    written = 0
+    while line := stream.readline(MAX_LOG_LINE):
+        stamp = b"%d " % int(time.time() * 1000)
+        if written <= MAX_LOG_BYTES < written + len(line):
+            line = b"[the log of this instance passed 1 GiB; the rest is dropped]\n"
+        elif written > MAX_LOG_BYTES:
+            continue
+        written += len(line)
+        log.write(stamp + line.rstrip(b"\n") + b"\n")
+
+
+def end_descendants() -> None:
+    """Kill what the payload left behind; as their subreaper the shim inherits every orphan."""
+    deadline = time.monotonic() + 10
+    while left := children(os.getpid()):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+
+
+def supervise(folder: pathlib.Path, spec: dict[str, Any]) -> dict[str, Any]:
+    """Run the payload to its end and say how it ended."""
+    stop_requested = threading.Event()
+    wake_reader, wake_writer = os.pipe()
+
+    def on_term(_signum: int, _frame: object) -> None:
+        stop_requested.set()
+        os.write(wake_writer, b"s")
+
+    signal.signal(signal.SIGTERM, on_term)
+    started = time.time()
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if spec["cpus"]:
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(0, spec["cpus"])
+    with (folder / "log").open("ab", buffering=0) as log:
+        payload = Payload(spec)
+        write_durably(folder / "payload.json", {"started": started})
+        copier = threading.Thread(target=copy_output, args=(payload.process.stdout, log), daemon=True)
+        copier.start()
+        watcher = threading.Thread(target=lambda: (payload.process.wait(), os.write(wake_writer, b"x")), daemon=True)
+        watcher.start()
+        limit = spec["max_seconds"]
+        deadline = time.monotonic() + limit if limit else None
+        kill_at: float | None = None
+        ended_by = "exit"
+        while payload.process.returncode is None:
+            now = time.monotonic()
+            if kill_at is None and (stop_requested.is_set() or (deadline and now >= deadline)):
+                ended_by = "stop" if stop_requested.is_set() else "limit"
+                kill_at = now + spec["grace_seconds"]
+                payload.terminate()
+            elif kill_at is not None and now >= kill_at:
+                payload.kill()
+                kill_at = now + 5
+            waits = [moment - now for moment in (kill_at, deadline if kill_at is None else None) if moment]
+            if select.select([wake_reader], [], [], max(0.0, min(waits)) if waits else None)[0]:
+                os.read(wake_reader, 64)
+        end_descendants()
+        copier.join(timeout=5)
+    code = payload.process.returncode
+    return {"exit_code": code if code >= 0 else 128 - code, "ended_by": ended_by, "started": started}
+
+
+def main() -> int:
+    folder = pathlib.Path(sys.argv[1])
+    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return 3
+    if (folder / "status.json").exists():
+        return 4
+    spec = json.loads((folder / "spec.json").read_text())
+    identity = {"boot_id": boot_id(), "pid": os.getpid(), "start_time": start_time(os.getpid())}
+    write_durably(folder / "shim.json", identity)
+    try:
+        status = supervise(folder, spec)
+    except OSError as error:
+        status = {"exit_code": 127, "ended_by": "exit", "started": time.time(), "error": str(error)}
+    write_durably(folder / "status.json", {**status, "ended": time.time()})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
