@@ -1,0 +1,1 @@
+"""The example pipelines' own job code and settings, one folder each."""

@@ -47,7 +47,7 @@ class TrainingJobs(JobType):
             )
         unless_offered(
             operation, algorithm,
-            ("TrainingImage", "TrainingInputMode", "ContainerEntrypoint", "ContainerArguments", "MetricDefinitions"),
+            ("TrainingImage", "TrainingInputMode", "ContainerEntrypoint", "ContainerArguments"),
             "AlgorithmSpecification.",
         )  # fmt: skip
         unless_value(operation, "AlgorithmSpecification.TrainingInputMode", algorithm.get("TrainingInputMode"),

@@ -16,9 +16,9 @@ from millrace.runtime.s3.chunked import ChunkedDecoder
 from millrace.runtime.s3.errors import EntityTooLarge, S3Error
 from millrace.runtime.s3.pool import Pool
 from millrace.runtime.s3.presigned import check_expiry
-from millrace.runtime.s3.receiving import ClientGone, Receiver, receive_object
+from millrace.runtime.s3.receiving import ClientGone, receive_object
 from millrace.runtime.s3.request import Request, read_request
-from millrace.runtime.s3.routes import Plain, Upload, find_route
+from millrace.runtime.s3.routes import Upload, find_route
 from millrace.runtime.s3.store import ObjectStore
 
 MAX_DOCUMENT = 4 * 1024 * 1024
@@ -61,8 +61,8 @@ async def _answer(store: ObjectStore, pool: Pool, request: Request, receive: Rec
 
 
 async def _upload(store: ObjectStore, pool: Pool, route: Upload, request: Request, receive: Receive) -> Answer:
-    receiver = await pool.run(route.begin, store, request)
-    return await receive_object(receiver, receive, pool, partial(route.finish, store, request))
+    begin, finish = partial(route.begin, store, request), partial(route.finish, store, request)
+    return await receive_object(request.headers, begin, finish, receive, pool)
 
 
 async def _document(request: Request, receive: Receive) -> bytes:

@@ -59,9 +59,7 @@ def check_read(record: ObjectRecord, headers: Mapping[str, str], prefix: str = "
     elif unmodified is not None and modified > unmodified:
         raise PreconditionFailed(f"the key {record.key!r} was modified after the time in If-Unmodified-Since")
     none_match, since = headers.get(f"{prefix}if-none-match"), _date(headers.get(f"{prefix}if-modified-since"))
-    unchanged = (
-        _matches(none_match, record.etag) if none_match is not None else since is not None and modified <= since
-    )
+    unchanged = _matches(none_match, record.etag) if none_match is not None else since is not None and modified <= since
     if unchanged and prefix:
         raise PreconditionFailed(f"the source {record.key!r} has not changed as the copy's conditions ask")
     if unchanged:

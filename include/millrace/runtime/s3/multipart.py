@@ -96,7 +96,7 @@ class Uploads:
         number: int,
         staged: Staged,
         *,
-        checksums: Mapping[str, str] = {},  # noqa: B006 - never written to
+        checksums: Mapping[str, str] = {},
     ) -> PartRecord:
         """Make a staged file a part. When it raises, the caller discards the file.
 
@@ -155,7 +155,7 @@ class Uploads:
         upload: str,
         named: Sequence[NamedPart],
         *,
-        checksums: Mapping[str, str] = {},  # noqa: B006 - never written to
+        checksums: Mapping[str, str] = {},
         condition: WriteCondition = _ALWAYS,
     ) -> ObjectRecord:
         """Make the named parts the object. Parts that are not named are dropped.

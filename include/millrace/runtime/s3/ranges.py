@@ -27,5 +27,7 @@ def parse_range(header: str | None, size: int) -> tuple[int, int] | None:
         if last and int(last) < start:
             return None
     if start >= size or start == end:
-        raise InvalidRange(f"the range {header!r} is outside the object's {size} bytes", content_range=f"bytes */{size}")
+        raise InvalidRange(
+            f"the range {header!r} is outside the object's {size} bytes", content_range=f"bytes */{size}"
+        )
     return start, end - start

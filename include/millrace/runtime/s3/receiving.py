@@ -1,8 +1,9 @@
 """Taking in an object's bytes: decoding, counting, hashing and writing them as they arrive.
 
-A `Receiver` is synchronous and runs in the pool; `receive_object` feeds it from the network, about 1 MiB at a time,
-reading ahead while a batch is written. A body that fits one batch is received and committed in a single hop. What is
-not finished is discarded. What this file does not do: it commits nothing itself; the operation does, in `finish`.
+A `Receiver` is synchronous and runs in the pool. A body of up to 1 MiB is read from the network first and taken in
+with a single hop; a larger one is fed to the receiver about 1 MiB at a time, reading ahead while a batch is written.
+What is not finished is discarded. What this file does not do: it commits nothing itself; the operation does, in
+`finish`.
 """
 
 from __future__ import annotations
@@ -69,10 +70,6 @@ class Receiver:
         kinds = {*self._claimed, self._promised, extra_kind}
         self._hashers = {kind: checksums.COMPUTED[kind]() for kind in kinds if kind in checksums.COMPUTED}
 
-    @property
-    def is_large(self) -> bool:
-        return self._size is None or self._size > CHUNK
-
     def feed(self, batch: list[bytes]) -> None:
         """
         Raises:
@@ -118,42 +115,62 @@ class Receiver:
             self._staged.discard()
 
 
-async def receive_object(receiver: Receiver, receive: Receive, pool: Pool, finish: Callable[[Received], T]) -> T:
-    """Feed the body to the receiver, then `finish` what it received; both in the pool.
+async def receive_object(
+    headers: Mapping[str, str],
+    begin: Callable[[], Receiver],
+    finish: Callable[[Received], T],
+    receive: Receive,
+    pool: Pool,
+) -> T:
+    """Take in a body: `begin` makes its receiver, `finish` commits what it received; both run in the pool.
 
     Raises:
-        ClientGone: the body ended early. And what the receiver and `finish` raise.
+        ClientGone: the body ended early. And what `begin`, the receiver and `finish` raise.
     """
+    length = _declared_size(headers, "content-length")
+    if length is not None and length <= CHUNK:
+        batch: list[bytes] = []
+        while await _receive_into(batch, receive):
+            pass
+        return await pool.run(_take_in, begin, batch, finish)
+    receiver = await pool.run(begin)
     writing: asyncio.Future[None] | None = None
-    batch: list[bytes] = []
-    size = 0
-
-    def end(last: list[bytes]) -> T:
-        receiver.feed(last)
-        return finish(receiver.finish())
-
     try:
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
-            if data := message.get("body", b""):
-                batch.append(data)
-                size += len(data)
-            more = message.get("more_body", False)
-            if more and size < CHUNK:
-                continue
+        more = True
+        while more:
+            batch = []
+            more = await _receive_into(batch, receive)
+            while more and sum(map(len, batch)) < CHUNK:
+                more = await _receive_into(batch, receive)
             if writing is not None:
                 await writing
-                writing = None
-            if not more:
-                return await pool.run(end, batch)
             writing = pool.start(receiver.feed, batch)
-            batch, size = [], 0
+        assert writing is not None  # noqa: S101 - the loop has run once
+        await writing
+        return await pool.run(lambda: finish(receiver.finish()))
     finally:
         if writing is not None:
             writing.cancel()
         pool.forget(receiver.discard)
+
+
+async def _receive_into(batch: list[bytes], receive: Receive) -> bool:
+    """Add what has come to the batch; whether more is to come."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientGone
+    if data := message.get("body", b""):
+        batch.append(data)
+    return bool(message.get("more_body", False))
+
+
+def _take_in(begin: Callable[[], Receiver], body: list[bytes], finish: Callable[[Received], T]) -> T:
+    receiver = begin()
+    try:
+        receiver.feed(body)
+        return finish(receiver.finish())
+    finally:
+        receiver.discard()
 
 
 def _declared_size(headers: Mapping[str, str], name: str) -> int | None:

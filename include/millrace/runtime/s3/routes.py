@@ -131,4 +131,6 @@ def find_route(request: Request) -> Route:
         raise NotImplementedHere("PostObject (browser forms) is not offered by this runtime's S3; use PutObject")
     if request.method == "OPTIONS":
         raise NotImplementedHere("OPTIONS (CORS preflight) is not offered by this runtime's S3")
-    raise MethodNotAllowed(f"{request.method} is not an S3 operation on a {request.level} with {selector or 'no'!r} selector")
+    raise MethodNotAllowed(
+        f"{request.method} is not an S3 operation on a {request.level} with {selector or 'no'!r} selector"
+    )

@@ -43,7 +43,9 @@ class ObjectStore:
             fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             self._guard.close()
-            raise BlockingIOError(f"another process serves the objects in {folder}: stop it, or choose a folder") from error
+            raise BlockingIOError(
+                f"another process serves the objects in {folder}: stop it, or choose a folder"
+            ) from error
         self._blobs = Blobs(folder)
         self._index = Index(folder / "index.sqlite", self._blobs.path)
         self.uploads = Uploads(self._index, self._blobs)
@@ -107,7 +109,7 @@ class ObjectStore:
         path: Path,
         *,
         content_type: str | None = None,
-        metadata: Mapping[str, str] = {},  # noqa: B006 - never written to
+        metadata: Mapping[str, str] = {},
     ) -> ObjectRecord:
         """Copy a file in: by reflink where the filesystem can, else in chunks.
 
@@ -130,7 +132,7 @@ class ObjectStore:
         data: bytes,
         *,
         content_type: str | None = None,
-        metadata: Mapping[str, str] = {},  # noqa: B006 - never written to
+        metadata: Mapping[str, str] = {},
     ) -> ObjectRecord:
         """
         Raises:
@@ -154,7 +156,7 @@ class ObjectStore:
         staged: Staged,
         attributes: Attributes,
         *,
-        checksums: Mapping[str, str] = {},  # noqa: B006 - never written to
+        checksums: Mapping[str, str] = {},
         condition: WriteCondition = _ALWAYS,
     ) -> ObjectRecord:
         """Make a staged file the object's content. When it raises, the caller discards the file.

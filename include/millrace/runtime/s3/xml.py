@@ -15,7 +15,7 @@ from xml.parsers import expat
 from millrace.runtime.s3.errors import MalformedXml
 
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
-_SPECIAL = re.compile("[&<>\"\x00-\x1f\x7f]")
+_SPECIAL = re.compile('[&<>"\x00-\x1f\x7f]')
 _MAX_DEPTH = 16
 
 Value = str | int | bool | None | list[tuple[str, "Value"]]

@@ -7,7 +7,10 @@ from millrace.runtime.s3.request import Request
 from millrace.runtime.s3.store import DEFAULT_REGION, ObjectStore
 from millrace.runtime.s3.xml import Members, moment, parse
 
-OWNER: Members = [("ID", "75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a"), ("DisplayName", "millrace")]
+OWNER: Members = [
+    ("ID", "75aa57f09aa0c8caeab4f8c24e99d10f8e7faeebf76c078efc7c6caea54ba06a"),
+    ("DisplayName", "millrace"),
+]
 
 
 def list_buckets(store: ObjectStore, request: Request) -> Answer:
@@ -19,7 +22,12 @@ def list_buckets(store: ObjectStore, request: Request) -> Answer:
         for b in found[:limit]
     ]
     token = found[limit - 1].name if len(found) > limit else None
-    members: Members = [("Owner", OWNER), ("Buckets", buckets), ("ContinuationToken", token), ("Prefix", prefix or None)]
+    members: Members = [
+        ("Owner", OWNER),
+        ("Buckets", buckets),
+        ("ContinuationToken", token),
+        ("Prefix", prefix or None),
+    ]
     return xml_answer("ListAllMyBucketsResult", members)
 
 

@@ -1,0 +1,1 @@
+"""The programs of the digits pipeline that run inside SageMaker jobs."""
