@@ -165,7 +165,6 @@ class ObjectStore:
             NoSuchBucket, KeyTooLong, PreconditionFailed, NoSuchKey (If-Match without an object)
         """
         encode_key(key)
-        self._index.must_have_bucket(bucket)
         staged.seal()
         record = ObjectRecord(
             bucket=bucket,

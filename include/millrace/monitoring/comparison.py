@@ -1,0 +1,67 @@
+"""Compare one column with itself in the baseline: which distance, how large, how likely by chance.
+
+Numbers are compared by Kolmogorov-Smirnov, categories by L-infinity with a chi-squared p-value; a column that had
+values and has none any more is at distance 1. Two constant columns are at distance 0 if the constant is the same.
+
+Not compared: identifiers and free text (more than 2,000 categories in the baseline), columns that were empty in the
+baseline, and columns whose type has changed; the last is a `data_type_check` violation (`checks`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from millrace.monitoring import distance
+from millrace.monitoring.summary import ColumnSummary, NumericSummary, TextSummary
+
+OTHER = "\0other"
+"""Stands for all categories past the 2,000th; no cell of a CSV file can hold it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    method: str
+    """`KS` or `L-infinity`."""
+    distance: float
+    """From 0 (same distribution) to 1 (nothing in common)."""
+    p_value: float
+    """Of this column alone, not adjusted."""
+    psi: float | None
+    """Population stability index; None where no value is left."""
+
+
+def compare(old: ColumnSummary, new: ColumnSummary) -> Comparison | None:
+    """The comparison of two columns, or None where the two cannot be compared."""
+    if isinstance(old, NumericSummary) and isinstance(new, NumericSummary):
+        return _numbers(old, new)
+    if isinstance(old, TextSummary) and not old.other and isinstance(new, TextSummary):
+        return _categories(old, new)
+    if isinstance(old, NumericSummary | TextSummary) and not new.present and new.missing:
+        method = "KS" if isinstance(old, NumericSummary) else "L-infinity"
+        return Comparison(method=method, distance=1.0, p_value=0.0, psi=None)
+    return None
+
+
+def _numbers(old: NumericSummary, new: NumericSummary) -> Comparison:
+    samples = (old.values, old.weights, new.values, new.weights)
+    gap = distance.ks_distance(*samples)
+    return Comparison(
+        method="KS",
+        distance=gap,
+        p_value=distance.ks_p_value(gap, old.present, new.present),
+        psi=distance.psi(*distance.decile_counts(*samples)),
+    )
+
+
+def _categories(old: TextSummary, new: TextSummary) -> Comparison:
+    counts = new.categories | ({OTHER: new.other} if new.other else {})
+    keys = sorted(old.categories.keys() | counts.keys())
+    bins = [np.array([side.get(key, 0) for key in keys], dtype=np.float64) for side in (old.categories, counts)]
+    return Comparison(
+        method="L-infinity",
+        distance=distance.linf_distance(old.categories, counts),
+        p_value=distance.chi_squared_p_value(old.categories, counts),
+        psi=distance.psi(*bins),
+    )

@@ -1,0 +1,75 @@
+"""The command line of a quality gate: `python -m millrace.quality --suite module:function --gate NAME`.
+
+Paths are relative to the job's working directory, /opt/ml/processing. A job that did its work exits 0, whatever the
+verdict; an input that cannot be used exits 1 with one line on stderr and in SageMaker's ExitMessage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read once, when Great Expectations is imported below
+
+from millrace.quality.batch import read_batch
+from millrace.quality.errors import QualityError
+from millrace.verdict import FILE_NAME as VERDICT
+
+VALIDATION = "validation.json"
+DOCS = "docs"
+MAX_EXIT_MESSAGE = 1000
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one gate and return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        run(options)
+    except QualityError as error:
+        message = " ".join(str(error).split())[:MAX_EXIT_MESSAGE]
+        exit_message = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")) / "output" / "message"
+        if exit_message.parent.is_dir():
+            exit_message.write_text(message, encoding="utf-8")
+        print(message, file=sys.stderr)
+        return 1
+    return 0
+
+
+def run(options: argparse.Namespace) -> None:
+    """Judge the batch and write verdict.json, validation.json and the Data Docs site."""
+    batch = read_batch(options.data, options.columns)
+    print(f"read {options.data}: {len(batch)} rows, {len(batch.columns)} columns", flush=True)
+    # Great Expectations takes seconds to import: an unusable batch is refused before.
+    from millrace.quality.data_docs import take_offline
+    from millrace.quality.findings import verdict_of
+    from millrace.quality.suites import load_suite
+    from millrace.quality.validation import validate
+
+    suite = load_suite(options.suite, options.set)
+    options.output.mkdir(parents=True, exist_ok=True)
+    site = options.output / DOCS
+    document = validate(batch, suite, gate=options.gate, site=site)
+    (options.output / VALIDATION).write_text(json.dumps(document, indent=1), encoding="utf-8")
+    artifacts = {"data_docs": f"{DOCS}/index.html", "validation": VALIDATION}
+    verdict = verdict_of(document, gate=options.gate, rows=len(batch), artifacts=artifacts)
+    take_offline(site, verdict)
+    verdict.write(options.output)
+    print(f"wrote {VERDICT} and the Data Docs to {options.output}: {verdict.summary}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m millrace.quality", description=__doc__)
+    parser.add_argument("--suite", required=True, help="package.module:function that returns an ExpectationSuite")
+    parser.add_argument("--gate", required=True, help="the gate's name, for example 'raw data'")
+    parser.add_argument("--data", type=Path, default=Path("input/data"), help="folder of .csv or .parquet files")
+    parser.add_argument("--output", type=Path, default=Path("output/quality"))
+    parser.add_argument("--set", action="append", default=[], help="name=value (JSON) for the suite; repeatable")
+    parser.add_argument("--columns", type=lambda t: t.split(","), help="names for CSV files without a header line")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The job as it runs in the container: files in, files and an exit status out."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from millrace import verdict
+from millrace.monitoring.violations_file import read_violations
+
+
+def job(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (folder / "ml" / "output").mkdir(parents=True, exist_ok=True)
+    return subprocess.run(
+        [sys.executable, "-m", "millrace.monitoring", *arguments],
+        cwd=folder,
+        env={**os.environ, "SAGEMAKER_BASE_DIR": str(folder / "ml")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def write(folder: Path, shift: float, rows: int = 400) -> None:
+    rng = np.random.default_rng(int(shift * 10))
+    folder.mkdir(parents=True)
+    lines = [f"{rng.normal(shift):.5f},{rng.choice(['<b>x</b>', 'y'])},{i % 10}" for i in range(rows)]
+    (folder / "part-0.csv").write_text("\n".join(["<script>alert(1)</script>,word,label", *lines]))
+
+
+@pytest.fixture
+def processing(tmp_path: Path) -> Path:
+    write(tmp_path / "first", 0)
+    made = job(tmp_path, "baseline", "--data", "first", "--output", "input/baseline", "--exclude", "label")
+    assert made.returncode == 0, made.stderr
+    return tmp_path
+
+
+@pytest.mark.parametrize(("shift", "passed"), [(0.01, True), (2.0, False)])
+def test_drift_exits_0_whatever_it_finds(processing: Path, shift: float, passed: bool) -> None:
+    write(processing / "input" / "data", shift)
+    ended = job(processing, "drift", "--exclude", "label")
+    assert ended.returncode == 0, ended.stderr
+    output = processing / "output" / "report"
+    spoken = verdict.parse((output / verdict.FILE_NAME).read_text())
+    assert (spoken.gate, spoken.passed) == ("drift", passed)
+    assert spoken.metrics["features"] == 2
+    assert spoken.metrics["rows"] == 400
+    assert all((output / path).is_file() for path in spoken.artifacts.values())
+    assert bool(read_violations(output)) is not passed
+    used = (processing / "input" / "baseline" / "constraints.json").read_bytes()
+    assert (output / "constraints.json").read_bytes() == used
+    page = (output / "report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert not re.search(r"(src|href)=|url\(", page)
+
+
+@pytest.mark.parametrize("fault", ["no data", "no baseline", "infinite", "empty"])
+def test_unusable_input_exits_1_with_one_message(processing: Path, fault: str) -> None:
+    data = processing / "input" / "data"
+    arguments = ["drift"]
+    expected = "does not exist"
+    if fault != "no data":
+        write(data, 0.02)
+    if fault == "no baseline":
+        arguments += ["--baseline", "nowhere"]
+        expected = "run the `baseline` command first"
+    if fault == "infinite":
+        (data / "part-0.csv").write_text("a\n1.5\ninf\n")
+        expected = "column 'a' holds inf"
+    if fault == "empty":
+        (data / "part-0.csv").write_text("a,b\n")
+        expected = "no rows"
+    ended = job(processing, *arguments)
+    assert ended.returncode == 1
+    assert expected in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
+    assert (processing / "ml" / "output" / "message").read_text() == ended.stderr.strip()
+
+
+def test_the_written_files_are_strict_json(processing: Path) -> None:
+    for name in ("statistics.json", "constraints.json"):
+        json.loads((processing / "input" / "baseline" / name).read_text(), parse_constant=pytest.fail)

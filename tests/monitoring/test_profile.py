@@ -1,0 +1,126 @@
+"""The profile of the parts, merged, is the profile of the whole; what cannot be profiled is refused."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from millrace.monitoring.errors import DatasetError
+from millrace.monitoring.profile import MAX_CATEGORIES, DatasetProfile
+from millrace.monitoring.summary import NumericSummary, TextSummary, UnknownSummary
+
+ROWS = st.lists(
+    st.tuples(st.none() | st.floats(-1e6, 1e6), st.none() | st.integers(-9, 9), st.none() | st.sampled_from("abcd")),
+    min_size=1,
+    max_size=60,
+)
+
+
+def profile_of(rows: list[tuple[object, object, object]]) -> DatasetProfile:
+    profile = DatasetProfile()
+    columns = list(zip(*rows, strict=True)) or [(), (), ()]
+    kinds = (pa.float64(), pa.int64(), pa.string())
+    profile.add(
+        pa.record_batch([pa.array(c, k) for c, k in zip(columns, kinds, strict=True)], names=["real", "whole", "word"])
+    )
+    return profile
+
+
+@given(ROWS, ROWS)
+@settings(deadline=None)
+def test_merged_parts_equal_the_whole(first: list[tuple[object, ...]], second: list[tuple[object, ...]]) -> None:
+    merged = profile_of(first)  # type: ignore[arg-type]
+    merged.merge(profile_of(second))  # type: ignore[arg-type]
+    parts, whole = merged.summary(), profile_of(first + second).summary()  # type: ignore[arg-type]
+    assert parts.rows == whole.rows
+    for name, expected in whole.columns.items():
+        seen = parts.columns[name]
+        assert type(seen) is type(expected)
+        assert (seen.present, seen.missing, seen.inferred_type) == (
+            expected.present,
+            expected.missing,
+            expected.inferred_type,
+        )
+        if isinstance(seen, NumericSummary) and isinstance(expected, NumericSummary):
+            assert (seen.minimum, seen.maximum, seen.integral) == (
+                expected.minimum,
+                expected.maximum,
+                expected.integral,
+            )
+            assert seen.mean == pytest.approx(expected.mean, rel=1e-9, abs=1e-6)
+            assert seen.std_dev == pytest.approx(expected.std_dev, rel=1e-6, abs=1e-6)
+            np.testing.assert_array_equal(seen.values, expected.values)
+            assert seen.weights.sum() == seen.present
+        if isinstance(seen, TextSummary) and isinstance(expected, TextSummary):
+            assert seen.categories == expected.categories
+            assert seen.distinct == expected.distinct
+
+
+def single(values: object, kind: object = None) -> DatasetProfile:
+    profile = DatasetProfile()
+    profile.add(pa.record_batch([pa.array(values, kind)], names=["x"]))
+    return profile
+
+
+def test_nan_counts_as_missing() -> None:
+    column = single([1.0, float("nan"), None, 3.0]).summary().columns["x"]
+    assert (column.present, column.missing) == (2, 2)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf")])
+def test_an_infinite_value_is_an_error_that_names_the_column(value: float) -> None:
+    with pytest.raises(DatasetError, match=r"column 'x' holds -?inf"):
+        single([1.0, value])
+
+
+def test_values_whose_variance_overflows_are_refused() -> None:
+    with pytest.raises(DatasetError, match="does not fit"):
+        single([1e300, -1e300])
+
+
+@pytest.mark.parametrize("rows", [100, 5_000, 65_536, 200_000])
+def test_many_merged_sketches_still_stand_for_every_row(rows: int) -> None:
+    merged = single([], pa.float64())
+    values = np.random.default_rng(rows).normal(size=(8, rows))
+    for part in values:
+        merged.merge(single(part))
+    column = merged.summary().columns["x"]
+    assert isinstance(column, NumericSummary)
+    assert column.weights.sum() == 8 * rows
+    below = column.weights[column.values < 0].sum() / column.weights.sum()
+    assert below == pytest.approx((values < 0).mean(), abs=0.003)
+
+
+def test_identifiers_are_bounded_and_counted_by_estimate() -> None:
+    column = single([f"id-{i}" for i in range(20_000)]).summary().columns["x"]
+    assert isinstance(column, TextSummary)
+    assert len(column.categories) == MAX_CATEGORIES
+    assert column.other == 20_000 - MAX_CATEGORIES
+    assert column.distinct == pytest.approx(20_000, rel=0.06)
+
+
+def test_a_column_may_start_without_values_but_not_change_its_type() -> None:
+    profile = single([None, None])
+    profile.merge(single([1, 2]))
+    column = profile.summary().columns["x"]
+    assert isinstance(column, NumericSummary)
+    assert (column.present, column.missing) == (2, 2)
+    with pytest.raises(DatasetError, match="numbers in one part of the dataset and text in another"):
+        profile.merge(single(["a"]))
+
+
+def test_an_empty_column_and_a_date_are_unknown() -> None:
+    assert isinstance(single([None]).summary().columns["x"], UnknownSummary)
+    assert single([0], pa.date32()).summary().columns["x"].inferred_type == "Unknown"
+
+
+def test_a_boolean_is_the_same_category_from_parquet_as_from_csv() -> None:
+    column = single([True, False, True]).summary().columns["x"]
+    assert isinstance(column, TextSummary)
+    assert column.categories == {"True": 2, "False": 1}
+
+
+def test_no_rows_is_an_error() -> None:
+    with pytest.raises(DatasetError, match="no rows"):
+        single([]).summary()
