@@ -124,9 +124,13 @@ class TrainingRequest:
 
     def to_api(self) -> dict[str, Any]:
         """The request of CreateTrainingJob, without tags."""
+        channels, code = dict(self.channels), self.code_uri
+        if self.network_isolation:  # an isolated job cannot fetch its code, so the code comes as a channel
+            channels[CODE_INPUT] = self.code_uri
+            code = f"/opt/ml/input/data/{CODE_INPUT}/{self.code_uri.rpartition('/')[2]}"
         script_mode: dict[str, Any] = {
             "sagemaker_program": self.program,
-            "sagemaker_submit_directory": self.code_uri,
+            "sagemaker_submit_directory": code,
             "sagemaker_job_name": self.job_name,
         }
         if self.distributed:
@@ -137,7 +141,7 @@ class TrainingRequest:
             "RoleArn": self.role_arn,
             "AlgorithmSpecification": {"TrainingImage": self.image, "TrainingInputMode": "File"},
             "HyperParameters": {str(name): json.dumps(value) for name, value in hyperparameters.items()},
-            "InputDataConfig": [_channel(name, uri) for name, uri in self.channels.items()],
+            "InputDataConfig": [_channel(name, uri) for name, uri in channels.items()],
             "OutputDataConfig": {"S3OutputPath": self.output_uri},
             "ResourceConfig": self.cluster.to_api(),
             "StoppingCondition": {"MaxRuntimeInSeconds": self.max_runtime_seconds},

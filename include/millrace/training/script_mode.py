@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 from collections import deque
 from pathlib import Path
@@ -158,30 +159,43 @@ def run(argv: list[str], env: dict[str, str]) -> tuple[int, str]:
     """Run the program, pass its output on, and keep the end of it."""
     process = subprocess.Popen(argv, cwd=CODE, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     signal.signal(signal.SIGTERM, lambda *_: process.send_signal(signal.SIGTERM))
-    tail: deque[str] = deque(maxlen=200)
-    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
-    for raw in process.stdout:
-        line = raw.decode(errors="replace")
-        tail.append(line)
-        sys.stdout.write(line)
-        sys.stdout.flush()
-    return process.wait(), "".join(tail)
+    tail: deque[str] = deque(maxlen=400)
+
+    def pass_on() -> None:
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        for raw in process.stdout:
+            line = raw.decode(errors="replace")
+            tail.append(line)
+            sys.stdout.write(line)
+            sys.stdout.flush()
+
+    reader = threading.Thread(target=pass_on, daemon=True)
+    reader.start()
+    code = process.wait()
+    # What the program left running may hold the pipe open for ever: its last words get a moment, no more.
+    reader.join(timeout=2)
+    return code, "".join(list(tail))
 
 
 def traceback_in(output: str) -> str:
-    """The program's own last traceback, without what torchrun prints around it; else the last lines."""
-    start = output.rfind("Traceback (most recent call last)")
-    own = output.rfind("Traceback (most recent call last)", 0, output.find("torch.distributed.elastic"))
-    if own >= 0:
-        start = own
-    lines = output[start:].splitlines() if start >= 0 else output.splitlines()[-20:]
+    """The program's own traceback, without torchrun's around it; else the last lines.
+
+    Of several the first is taken, with what it is chained to: later ones are peers that lost their connection.
+    """
     kept: list[str] = []
-    for line in lines:
-        text = line.partition("]:")[2] if line.startswith("[rank") and "]:" in line else line
-        kept.append(text)
-        if kept and len(kept) > 1 and text and not text.startswith((" ", "Traceback")):
-            break  # the exception's own line ends a traceback
-    return "\n".join(kept)
+    for block in output.split("Traceback (most recent call last):\n")[1:]:
+        lines = ["Traceback (most recent call last):"]
+        for raw in block.splitlines():
+            text = raw.partition("]:")[2].removeprefix(" ") if raw.startswith("[rank") else raw
+            lines.append(text)
+            if text and not text.startswith((" ", "\t")):
+                break  # the exception's own line ends a traceback
+        if any("torch/distributed/run.py" in line for line in lines):
+            continue
+        kept += lines
+        if "During handling of the above" not in block and "direct cause of the following" not in block:
+            break
+    return "\n".join(kept or output.splitlines()[-20:])
 
 
 def main() -> int:

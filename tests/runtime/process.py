@@ -1,0 +1,107 @@
+"""A real runtime as a child process, for tests: started on a free port, killed and started again, and always ended."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+import psutil
+
+T = TypeVar("T")
+REGION = "us-east-1"
+ROLE = "arn:aws:iam::123456789012:role/jobs"
+IMAGE = "local/jobs"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(look: Callable[[], T | None], seconds: float = 60, what: str = "it") -> T:
+    """The first truthy answer of `look`."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not happen within {seconds} s")
+
+
+class RuntimeProcess:
+    """A runtime on a data folder."""
+
+    def __init__(self, data_dir: Path, *options: str) -> None:
+        self.data_dir = data_dir
+        self.port = free_port()
+        self.options = options
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "millrace.runtime", "--port", str(self.port), "--data-dir", str(self.data_dir),
+             *self.options],
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        until(self.is_healthy, 30, "the runtime's health")
+
+    def is_healthy(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, "the runtime ended"
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=2) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def kill(self) -> None:
+        """As the out-of-memory killer would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(timeout=20)
+
+    def end_everything(self) -> list[psutil.Process]:
+        """Stop the runtime and kill what is left of its jobs and servers; returns what was left."""
+        self.stop()
+        left = self.processes()
+        for process in left:
+            process.kill()
+        return left
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that works in this runtime's folder: shims, sandboxes, payloads."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                mine = str(self.data_dir) in " ".join(process.cmdline()) or str(self.data_dir) in process.environ().get(
+                    "MILLRACE_INSTANCE", ""
+                )
+            except psutil.Error:
+                continue
+            if mine and process.pid != (self.process.pid if self.process else -1):
+                found.append(process)
+        return found
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service, endpoint_url=self.url, region_name=REGION, aws_access_key_id="any", aws_secret_access_key="any"
+        )  # type: ignore[call-overload]
