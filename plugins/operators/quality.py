@@ -13,6 +13,8 @@ from operators.processing import ProcessingOperator, split_uri
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+MAX_ARGUMENT = 256
+
 
 class QualityGateOperator(ProcessingOperator):
     """Hold data against an expectation suite, in a processing job, and fail the task when it does not pass.
@@ -55,8 +57,8 @@ class QualityGateOperator(ProcessingOperator):
         arguments = ["--suite", suite, "--data", "input/data", "--output", "output/quality", "--gate", gate]
         for name, value in (settings or {}).items():
             arguments += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
-        if columns:
-            arguments += ["--columns", ",".join(columns)]
+        for names in _chunks(columns):
+            arguments += ["--columns", names]
         super().__init__(
             module="millrace.quality",
             packages=(*packages, "millrace.quality"),
@@ -77,3 +79,14 @@ class QualityGateOperator(ProcessingOperator):
                 f"the gate {verdict.gate!r} did not pass: {verdict.summary}\n{findings}\nThe report: {docs}"
             )
         return {"data_docs": docs}
+
+
+def _chunks(columns: Sequence[str]) -> list[str]:
+    """Column names as comma-separated arguments of at most the 256 characters that SageMaker takes."""
+    chunks: list[str] = []
+    for column in columns:
+        if chunks and len(chunks[-1]) + len(column) + 1 <= MAX_ARGUMENT:
+            chunks[-1] += f",{column}"
+        else:
+            chunks.append(column)
+    return chunks

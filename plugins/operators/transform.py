@@ -25,13 +25,13 @@ class BatchTransformOperator(JobOperator):
         model: the registered model; its champion's archive is served.
         data: S3 URI of the input.
         content_type: of input and output, `text/csv` or `application/jsonlines`.
-        instance_type: SageMaker's instance type, for example `ml.c5.large`.
+        instance_type: SageMaker's instance type, for example `ml.m5.large`.
         environment: the model container's variables.
 
     Example::
 
         score = BatchTransformOperator(
-            task_id="score", model="digits", data=batch.output["features"], instance_type="ml.c5.large"
+            task_id="score", model="digits", data=batch.output["features"], instance_type="ml.m5.large"
         )
     """
 

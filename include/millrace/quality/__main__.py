@@ -67,7 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, default=Path("input/data"), help="folder of .csv or .parquet files")
     parser.add_argument("--output", type=Path, default=Path("output/quality"))
     parser.add_argument("--set", action="append", default=[], help="name=value (JSON) for the suite; repeatable")
-    parser.add_argument("--columns", type=lambda t: t.split(","), help="names for CSV files without a header line")
+    parser.add_argument(
+        "--columns",
+        type=lambda text: text.split(","),
+        action="extend",
+        help="names for CSV files without a header line; may be given several times, since SageMaker takes arguments of "
+        "at most 256 characters",
+    )
     return parser
 
 

@@ -28,7 +28,8 @@ def read_batch(folder: Path, columns: Sequence[str] | None = None) -> pd.DataFra
     if not folder.is_dir():
         raise BatchError(f"the data folder {folder} does not exist; mount the dataset as a processing input there")
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith((".", "_")))
-    data = [p for p in files if p.suffix in (".csv", ".parquet")]
+    # Batch transform names its outputs `<input>.out`.
+    data = [p for p in files if p.suffix in (".csv", ".parquet") or p.name.endswith(".csv.out")]
     if not data:
         seen = ", ".join(p.name for p in files[:5]) or "nothing"
         raise BatchError(f"the data folder {folder} holds no .csv or .parquet file (it holds {seen})")

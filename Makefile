@@ -1,0 +1,47 @@
+# What a newcomer calls. Everything happens in .venv and .millrace; nothing else is touched.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
+
+.PHONY: demo test lint unit e2e up down status logs setup lock clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.txt pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
+	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(UV) pip install --quiet --python $(BIN)/python $(LINKS) -r requirements.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+demo: setup
+	@$(BIN)/millrace demo
+
+test: setup lint unit e2e
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: setup
+	$(BIN)/python -m pytest -m "not e2e"
+
+e2e: setup
+	$(BIN)/python -m pytest -m e2e
+
+up down status: setup
+	@$(BIN)/millrace $@
+
+logs: setup
+	@$(BIN)/millrace logs $(SERVICE)
+
+# Compile requirements.txt from the ranges in pyproject.toml. The CPU build's local version is left out: which build is
+# installed is the machine's choice.
+lock: setup
+	$(UV) pip compile --quiet --python-version 3.11 --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		$(LINKS) --all-extras pyproject.toml --output-file requirements.txt
+	sed -i 's/^\(torch==[0-9.]*\)+cpu/\1/' requirements.txt

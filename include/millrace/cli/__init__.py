@@ -1,0 +1,159 @@
+"""`millrace up | run | demo | status | logs | env | down`: the local stack from the command line."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from .layout import Layout, LayoutError
+from .stack import Stack, StackError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+console = Console(soft_wrap=not sys.stdout.isatty())
+
+
+def _say(line: str) -> None:
+    console.print(line, highlight=False, style="dim")
+
+
+def _stack() -> Stack:
+    return Stack(Layout.from_environment(), _say)
+
+
+@app.command()
+def up() -> None:
+    """Start the runtime, MLflow and Airflow, all on loopback."""
+    stack = _stack()
+    stack.up()
+    _show(stack)
+
+
+@app.command()
+def down() -> None:
+    """Stop everything; what it knows stays in .millrace/."""
+    _stack().down()
+    _say("everything is down; .millrace/ keeps its state")
+
+
+@app.command()
+def status() -> None:
+    """Show every service, how it is and where it is found."""
+    stack = _stack()
+    _show(stack)
+    raise typer.Exit(0 if stack.is_up() else 1)
+
+
+@app.command()
+def logs(
+    service: Annotated[str, typer.Argument(help="runtime, mlflow, api-server, scheduler, ...; all when left out")] = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="go on as they grow")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="how many of each log's last lines")] = 30,
+) -> None:
+    """Show the services' logs."""
+    layout = Layout.from_environment()
+    paths = sorted(layout.logs.glob("*.log"))
+    chosen: list[Path] = [path for path in paths if not service or path.stem == service]
+    if not chosen:
+        names = ", ".join(path.stem for path in paths) or "none yet"
+        console.print(f"[red]there is no log of {service!r}; there are: {names}")
+        raise typer.Exit(2)
+    command = ["tail", "-n", str(lines), *(["-F"] if follow else []), *map(str, chosen)]
+    raise typer.Exit(subprocess.run(command, check=False).returncode)
+
+
+@app.command()
+def env() -> None:
+    """Print what a shell needs to speak to the local stack: `eval "$(millrace env)"`."""
+    from .environment import for_user
+
+    for name, value in for_user(Layout.from_environment()).items():
+        print(f"export {name}={shlex.quote(value)}")
+    print("unset AWS_PROFILE AWS_SESSION_TOKEN")
+
+
+@app.command()
+def run(
+    dag_id: str,
+    conf: Annotated[str, typer.Option(help="the run's parameters, as JSON")] = "{}",
+    approve: Annotated[bool, typer.Option(help="answer approvals with Approve")] = False,
+) -> None:
+    """Trigger a DAG through Airflow's REST API and follow it to its end."""
+    import json
+
+    from .airflow_api import AirflowApi
+    from .demo import Demo
+    from .follow import Followed, Follower, RunFailed, explain_failure
+
+    layout = Layout.from_environment()
+    api = AirflowApi(layout)
+
+    def waiting(followed: Followed, task_id: str) -> None:
+        if approve:
+            api.answer(followed.dag_id, followed.run_id, task_id, "Approve")
+        else:
+            console.print(f"{task_id} waits for a person: answer it at {layout.airflow_url}/required_actions")
+
+    try:
+        parameters = json.loads(conf)
+    except ValueError as error:
+        console.print(f"[red]--conf is not JSON: {error}")
+        raise typer.Exit(2) from error
+    api.unpause(dag_id)
+    try:
+        Follower(api, console, waiting).follow([Followed(dag_id, api.trigger(dag_id, parameters))])
+    except RunFailed as failure:
+        explain_failure(api, failure, console, Demo(layout, console).job_log)
+        raise typer.Exit(1) from failure
+
+
+@app.command()
+def demo() -> None:
+    """Bring everything up, run the three digits pipelines, and print what came out; leaves it up."""
+    from .demo import Demo
+
+    started = time.monotonic()
+    stack = _stack()
+    if stack.is_up():
+        _say("the stack is up already; using it")
+    else:
+        stack.up()
+    seconds = {"starting": time.monotonic() - started}
+    performance = Demo(stack.layout, console)
+    performance.run()
+    seconds |= performance.seconds
+    parts = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
+    _say(f"took {time.monotonic() - started:.0f} s: {parts}")
+    _say("`make down` ends it; `make demo` again updates the endpoint")
+
+
+def _show(stack: Stack) -> None:
+    table = Table(box=None, pad_edge=False)
+    for column in ("service", "state", "where"):
+        table.add_column(column)
+    for name, state, where in stack.status():
+        colour = {"well": "green", "down": "dim"}.get(state, "yellow")
+        table.add_row(name, f"[{colour}]{state}[/]", where)
+    console.print(table)
+    if stack.layout.passwords.exists():
+        _say(f"Airflow: user admin, password in {stack.layout.passwords}")
+
+
+def main() -> None:
+    """The console script; expected errors end in one message and a status of 1."""
+    from .airflow_api import ApiError
+    from .demo import DemoFailed
+    from .follow import RunFailed
+
+    try:
+        app()
+    except (StackError, LayoutError, DemoFailed, RunFailed, ApiError) as error:
+        console.print(f"[bold red]millrace:[/] {error}", highlight=False)
+        sys.exit(1)

@@ -1,0 +1,138 @@
+"""Airflow's REST API v2, as far as the CLI and the tests use it: trigger, look, read logs, answer an approval.
+
+No login is kept on disk: the password lies in the stack's state folder, and a token lives as long as this object.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any
+
+from .layout import Layout
+
+
+class ApiError(RuntimeError):
+    """Airflow refused a request; carries the status and what it said."""
+
+    def __init__(self, method: str, path: str, status: int, text: str) -> None:
+        super().__init__(f"{method} {path} was answered with {status}: {text[:500]}")
+        self.status = status
+
+
+class AirflowApi:
+    """A client of one Airflow."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._base = layout.airflow_url
+        self._passwords = layout.passwords
+        self._token: str | None = None
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        """One call below /api/v2; returns the JSON answer.
+
+        Raises:
+            ApiError: the answer is not a success.
+        """
+        try:
+            return self._call(method, f"/api/v2{path}", body, self._login())
+        except ApiError as error:
+            if error.status != 401:
+                raise
+            self._token = None  # it has expired
+            return self._call(method, f"/api/v2{path}", body, self._login())
+
+    def has_dag(self, dag_id: str) -> bool:
+        try:
+            self.call("GET", f"/dags/{dag_id}")
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
+
+    def import_errors(self) -> list[str]:
+        found = self.call("GET", "/importErrors")["import_errors"]
+        return [f"{error['filename']}:\n{error['stack_trace']}" for error in found]
+
+    def unpause(self, dag_id: str) -> None:
+        self.call("PATCH", f"/dags/{dag_id}?update_mask=is_paused", {"is_paused": False})
+
+    def trigger(self, dag_id: str, conf: dict[str, Any] | None = None) -> str:
+        """Start a run and return its id."""
+        run = self.call("POST", f"/dags/{dag_id}/dagRuns", {"logical_date": None, "conf": conf or {}})
+        return str(run["dag_run_id"])
+
+    def run(self, dag_id: str, run_id: str) -> dict[str, Any]:
+        return dict(self.call("GET", f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}"))
+
+    def runs(self, dag_id: str, run_type: str | None = None) -> list[dict[str, Any]]:
+        """The latest runs, newest first."""
+        query = "?order_by=-run_after&limit=50" + (f"&run_type={run_type}" if run_type else "")
+        return list(self.call("GET", f"/dags/{dag_id}/dagRuns{query}")["dag_runs"])
+
+    def tasks(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """The run's task instances."""
+        path = f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances?limit=100"
+        return list(self.call("GET", path)["task_instances"])
+
+    def task_order(self, dag_id: str) -> list[str]:
+        """Task ids, each after those it waits for."""
+        tasks = {task["task_id"]: task for task in self.call("GET", f"/dags/{dag_id}/tasks")["tasks"]}
+        ordered: list[str] = []
+        while len(ordered) < len(tasks):
+            waiting = {name for name in tasks if name not in ordered}
+            ready = [n for n in waiting if not any(n in tasks[w]["downstream_task_ids"] for w in waiting)]
+            ordered += sorted(ready) or sorted(waiting)
+        return ordered
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value") -> Any:
+        path = f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task_id}/xcomEntries/{key}?deserialize=true"
+        return self.call("GET", path)["value"]
+
+    def log(self, dag_id: str, run_id: str, task_id: str, attempt: int, map_index: int = -1) -> list[str]:
+        """The lines of one attempt's log."""
+        path = (
+            f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task_id}/logs/{attempt}"
+            f"?map_index={map_index}&full_content=true"
+        )
+        content = self.call("GET", path)["content"]
+        return [str(row.get("event", row)) if isinstance(row, dict) else str(row) for row in content]
+
+    def approval(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
+        """The pending question of a task that waits for a person."""
+        return dict(self.call("GET", f"{self._task(dag_id, run_id, task_id)}/hitlDetails"))
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """Answer it, as the web UI's form does: `Approve` or `Reject`."""
+        body = {"chosen_options": [option], "params_input": {}}
+        self.call("PATCH", f"{self._task(dag_id, run_id, task_id)}/hitlDetails", body)
+
+    @staticmethod
+    def _task(dag_id: str, run_id: str, task_id: str) -> str:
+        return f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task_id}/-1"
+
+    def _login(self) -> str:
+        if self._token is None:
+            user, password = next(iter(json.loads(self._passwords.read_text()).items()))
+            answer = self._call("POST", "/auth/token", {"username": user, "password": password}, None)
+            self._token = str(answer["access_token"])
+        return self._token
+
+    def _call(self, method: str, path: str, body: object, token: str | None) -> Any:
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(f"{self._base}{path}", data, headers, method=method)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - the stack's own address
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            raise ApiError(method, path, error.code, error.read().decode(errors="replace")) from error
+
+
+def _quoted(text: str) -> str:
+    return urllib.parse.quote(text, safe="")
