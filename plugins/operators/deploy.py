@@ -16,7 +16,7 @@ from millrace.sagemaker.names import slug
 from millrace.sagemaker.requests import EndpointConfigRequest, ModelRequest
 from operators.clients import client
 from operators.job import PARSING, identity_of, literal
-from operators.triggers import EndpointTrigger
+from operators.triggers import EndpointTrigger, earliest_return
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -100,7 +100,9 @@ class DeployEndpointOperator(BaseOperator):
         self._wait_while_changing(endpoint)
         self._request(endpoint, config, deployment, context)
         if self.deferrable:
-            trigger = EndpointTrigger(endpoint, self.aws_conn_id, self.region_name, self.poll_seconds)
+            trigger = EndpointTrigger(
+                endpoint, self.aws_conn_id, self.region_name, self.poll_seconds, earliest_return()
+            )
             self.defer(trigger=trigger, method_name="execute_complete", timeout=self.timeout)
         self._wait_while_changing(endpoint)
         return self.execute_complete(context, {"endpoint": endpoint})

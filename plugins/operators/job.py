@@ -27,7 +27,7 @@ from millrace.sagemaker.log_tail import LogTail
 from millrace.sagemaker.names import TaskIdentity
 from operators.clients import client
 from operators.links import JobLink
-from operators.triggers import FIRST_SECONDS, GROWTH, JobTrigger
+from operators.triggers import FIRST_SECONDS, GROWTH, JobTrigger, earliest_return
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -107,7 +107,7 @@ class JobOperator(BaseOperator):
             self._stop_for_timeout(job_name)
         if self.deferrable:
             trigger = JobTrigger(
-                self.kind.name, job_name, self.aws_conn_id, self.region_name, self.poll_seconds, log_tokens={}
+                self.kind.name, job_name, self.aws_conn_id, self.region_name, self.poll_seconds, {}, earliest_return()
             )
             self.defer(trigger=trigger, method_name="execute_complete", timeout=remaining)
         return self.execute_complete(context, self._wait(job_name, remaining))

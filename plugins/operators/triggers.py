@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,6 +19,19 @@ from millrace.sagemaker.log_tail import LogTail
 from operators.clients import client
 
 FIRST_SECONDS, GROWTH = 0.5, 1.15
+LINGER_MARGIN_SECONDS = 1.0
+
+
+def earliest_return() -> float:
+    """When a trigger that is deferred to now may fire first, in seconds since the epoch.
+
+    Airflow 3.3 notices the exit of the process that deferred up to `[workers] min_heartbeat_interval` later (its
+    supervisor sleeps in a select without sockets). If the task is running again by then, the scheduler takes the late
+    "success" of the first process for a lost task and fails it: docs/decisions/0016.
+    """
+    from airflow.sdk.configuration import conf
+
+    return time.time() + conf.getint("workers", "min_heartbeat_interval", fallback=5) + LINGER_MARGIN_SECONDS
 
 
 class JobTrigger(BaseTrigger):
@@ -31,6 +45,7 @@ class JobTrigger(BaseTrigger):
         region_name: str | None,
         poll_seconds: float,
         log_tokens: dict[str, str],
+        not_before: float,
     ) -> None:
         super().__init__()
         self.kind = kind
@@ -39,6 +54,7 @@ class JobTrigger(BaseTrigger):
         self.region_name = region_name
         self.poll_seconds = poll_seconds
         self.log_tokens = log_tokens
+        self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -50,6 +66,7 @@ class JobTrigger(BaseTrigger):
                 "region_name": self.region_name,
                 "poll_seconds": self.poll_seconds,
                 "log_tokens": self.log_tokens,
+                "not_before": self.not_before,
             },
         )
 
@@ -62,6 +79,7 @@ class JobTrigger(BaseTrigger):
                 self.log.warning("looking at %s failed and will be tried again: %s", self.job_name, error)
                 ended = False
             if ended:
+                await asyncio.sleep(max(0.0, self.not_before - time.time()))
                 yield TriggerEvent({"job_name": self.job_name, "log_tokens": tail.tokens})
                 return
             await asyncio.sleep(pause)
@@ -86,12 +104,15 @@ class JobTrigger(BaseTrigger):
 class EndpointTrigger(BaseTrigger):
     """Fires when an endpoint has stopped changing."""
 
-    def __init__(self, endpoint: str, aws_conn_id: str, region_name: str | None, poll_seconds: float) -> None:
+    def __init__(
+        self, endpoint: str, aws_conn_id: str, region_name: str | None, poll_seconds: float, not_before: float
+    ) -> None:
         super().__init__()
         self.endpoint = endpoint
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
         self.poll_seconds = poll_seconds
+        self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -101,6 +122,7 @@ class EndpointTrigger(BaseTrigger):
                 "aws_conn_id": self.aws_conn_id,
                 "region_name": self.region_name,
                 "poll_seconds": self.poll_seconds,
+                "not_before": self.not_before,
             },
         )
 
@@ -112,6 +134,7 @@ class EndpointTrigger(BaseTrigger):
                 self.log.warning("looking at endpoint %s failed and will be tried again: %s", self.endpoint, error)
                 status = "Updating"
             if status not in hosting.CHANGING:
+                await asyncio.sleep(max(0.0, self.not_before - time.time()))
                 yield TriggerEvent({"endpoint": self.endpoint, "status": status})
                 return
             await asyncio.sleep(pause)
