@@ -7,6 +7,7 @@ Runs daily, and by hand.
 """
 
 from airflow.sdk import Asset, CronTriggerTimetable, Param, chain, dag
+
 from operators.drift import DriftMonitorOperator
 from operators.processing import ProcessingOperator
 from pipelines.digits.settings import settings

@@ -9,6 +9,7 @@ Runs nightly, and by hand.
 """
 
 from airflow.sdk import CronTriggerTimetable, Param, chain, dag
+
 from operators.processing import ProcessingOperator
 from operators.quality import QualityGateOperator
 from operators.transform import BatchTransformOperator

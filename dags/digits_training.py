@@ -14,6 +14,7 @@ Runs weekly, when drift was found, and by hand.
 """
 
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param, chain, dag
+
 from operators.deploy import DeployEndpointOperator
 from operators.drift import DriftBaselineOperator
 from operators.processing import ProcessingOperator

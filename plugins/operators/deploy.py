@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, TaskDeferralTimeout
+
 from millrace.sagemaker import hosting, preflight
 from millrace.sagemaker.deployment import Deployment
 from millrace.sagemaker.hosting import EndpointState
@@ -128,12 +129,20 @@ class DeployEndpointOperator(BaseOperator):
             answer = self._smoke(endpoint)
         except Exception as error:
             self._put_back(endpoint, previous, live)
-            raise AirflowException(f"endpoint {endpoint} did not answer the smoke request, and was put back: {error}") from error
+            raise AirflowException(
+                f"endpoint {endpoint} did not answer the smoke request, and was put back: {error}"
+            ) from error
         Registry().promote(self.model, str(self.version), endpoint=endpoint)
         self.log.info("endpoint %s serves version %s of %s; it answered %s", endpoint, self.version, self.model, answer)
         ti = context["ti"]
         ti.xcom_push(key="endpoint", value=endpoint)
-        return {"endpoint": endpoint, "config": wanted, "model": self.model, "version": str(self.version), "smoke": answer}
+        return {
+            "endpoint": endpoint,
+            "config": wanted,
+            "model": self.model,
+            "version": str(self.version),
+            "smoke": answer,
+        }
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         try:

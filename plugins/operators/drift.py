@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
+
 from millrace.sagemaker.deployment import Deployment
 from millrace.verdict import Verdict
 from operators.processing import ProcessingOperator, split_uri
@@ -33,9 +34,7 @@ class DriftBaselineOperator(ProcessingOperator):
     template_fields: Sequence[str] = (*ProcessingOperator.template_fields, "model", "version")
     ui_color = "#fde7e3"
 
-    def __init__(
-        self, *, data: Any, model: str, version: Any, exclude: Sequence[str] = (), **kwargs: Any
-    ) -> None:
+    def __init__(self, *, data: Any, model: str, version: Any, exclude: Sequence[str] = (), **kwargs: Any) -> None:
         self.model = model
         self.version = version
         super().__init__(

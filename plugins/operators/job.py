@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException, TaskDeferralTimeout
+
 from millrace.sagemaker import observe, preflight
 from millrace.sagemaker.decision import Action, Observed, OnClear, decide
 from millrace.sagemaker.deployment import Deployment

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperatorLink
+
 from millrace.sagemaker.kinds import JobKind
 
 if TYPE_CHECKING:
@@ -33,5 +34,7 @@ class JobLink(BaseOperatorLink):
         """The console's address for AWS's endpoints, and the endpoint's own page for any other."""
         endpoint, region = sagemaker.meta.endpoint_url, sagemaker.meta.region_name
         if "amazonaws.com" in endpoint:
-            return f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}#/{kind.name}-jobs/{job_name}"
+            return (
+                f"https://{region}.console.aws.amazon.com/sagemaker/home?region={region}#/{kind.name}-jobs/{job_name}"
+            )
         return f"{endpoint}/console/{kind.name}-jobs/{job_name}"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowFailException
+
 from millrace.verdict import Verdict
 from operators.processing import ProcessingOperator, split_uri
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
+
 from millrace.sagemaker import hosting, observe
 from millrace.sagemaker.kinds import KINDS, Outcome
 from millrace.sagemaker.log_tail import LogTail
@@ -31,7 +32,8 @@ def earliest_return() -> float:
     """
     from airflow.sdk.configuration import conf
 
-    return time.time() + conf.getint("workers", "min_heartbeat_interval", fallback=5) + LINGER_MARGIN_SECONDS
+    linger = int(conf.getint("workers", "min_heartbeat_interval", fallback=5))
+    return time.time() + linger + LINGER_MARGIN_SECONDS
 
 
 class JobTrigger(BaseTrigger):

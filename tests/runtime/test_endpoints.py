@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import botocore.exceptions
@@ -79,7 +80,7 @@ def test_endpoint_answers_is_updated_without_a_gap_and_goes(
     jobs.sagemaker.update_endpoint(EndpointName=endpoint.name, EndpointConfigName=second)
     with pytest.raises(botocore.exceptions.ClientError, match="Cannot update in-progress endpoint"):
         jobs.sagemaker.update_endpoint(EndpointName=endpoint.name, EndpointConfigName=first)
-    answers = []
+    answers: list[str] = []
     while not answers or answers[-1] != "two:y":
         answers.append(endpoint.ask("y"))
     assert set(answers) == {"one:y", "two:y"} or answers == ["two:y"]
@@ -113,7 +114,7 @@ def test_error_of_the_model_is_a_model_error_with_what_it_said(jobs: Jobs, endpo
     endpoint.create(jobs.endpoint_config(jobs.model(ANSWERS.format(answer="a"))))
     with pytest.raises(botocore.exceptions.ClientError) as caught:
         endpoint.ask("boom")
-    error = caught.value.response
+    error: Any = caught.value.response
     assert error["Error"]["Code"] == "ModelError"
     assert error["ResponseMetadata"]["HTTPStatusCode"] == 424
     assert error["OriginalStatusCode"] == 500
@@ -154,7 +155,7 @@ def test_unknown_names_and_duplicates_are_refused_in_the_words_of_aws(jobs: Jobs
     sagemaker = jobs.sagemaker
     config = jobs.endpoint_config(jobs.model(ANSWERS.format(answer="a")))
     endpoint.create(config)
-    refusals = [
+    refusals: list[tuple[Callable[[], Any], str]] = [
         (lambda: sagemaker.describe_endpoint(EndpointName="none"), "Could not find endpoint"),
         (lambda: sagemaker.describe_model(ModelName="none"), "Could not find model"),
         (lambda: sagemaker.describe_endpoint_config(EndpointConfigName="none"), "Could not find endpoint configuration"),

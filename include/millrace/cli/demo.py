@@ -72,7 +72,9 @@ class Demo:
             if errors:
                 raise DemoFailed("a DAG does not parse:\n" + "\n".join(errors))
             if waiting and time.monotonic() > deadline:
-                raise DemoFailed(f"Airflow has not found {', '.join(sorted(waiting))}; see `millrace logs dag-processor`")
+                raise DemoFailed(
+                    f"Airflow has not found {', '.join(sorted(waiting))}; see `millrace logs dag-processor`"
+                )
             time.sleep(0.3 if waiting else 0)
         for dag_id in (TRAINING, SCORING, MONITORING):
             self.api.unpause(dag_id)
@@ -99,7 +101,9 @@ class Demo:
                     if event["source_run_id"] == monitoring.run_id:
                         return str(run["dag_run_id"])
             time.sleep(0.5)
-        raise DemoFailed(f"the drift found by {monitoring.run_id} started no run of {TRAINING} within {EVENT_SECONDS} s")
+        raise DemoFailed(
+            f"the drift found by {monitoring.run_id} started no run of {TRAINING} within {EVENT_SECONDS} s"
+        )
 
     def client(self, service: str) -> Any:
         import boto3
@@ -163,7 +167,9 @@ class Summary:
         from mlflow.tracking import MlflowClient
 
         version = MlflowClient(self.demo.layout.mlflow_url).get_model_version_by_alias("digits", "champion")
-        return f"version {version.version}, aliases {', '.join(sorted(version.aliases)) or 'champion'}, {version.source}"
+        return (
+            f"version {version.version}, aliases {', '.join(sorted(version.aliases)) or 'champion'}, {version.source}"
+        )
 
     def _answers(self) -> str:
         """The endpoint's answers for five real images beside their labels."""
@@ -184,4 +190,3 @@ class Summary:
             for row, label in zip(rows, labels, strict=True)
         )
         return f"{name} says: {said}"
-

@@ -33,7 +33,9 @@ class Layout:
         if not 1024 <= self.first_port <= 65_000:
             raise LayoutError(f"MILLRACE_PORT is {self.first_port}; it must lie between 1024 and 65000")
         if not (self.project / "dags").is_dir():
-            raise LayoutError(f"{self.project} has no folder dags/; run millrace in the project, or set MILLRACE_PROJECT")
+            raise LayoutError(
+                f"{self.project} has no folder dags/; run millrace in the project, or set MILLRACE_PROJECT"
+            )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Layout:

@@ -14,7 +14,9 @@ from .front import AlreadyRunning, Front, PortInUse
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m millrace.runtime", description=__doc__)
     parser.add_argument("--port", type=int, default=4580)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; anything but loopback runs code for others")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen on; anything but loopback runs code for others"
+    )
     parser.add_argument("--data-dir", type=Path, required=True, help="folder of the runtime's state")
     parser.add_argument("--allowed-host", action="append", default=[], help="further Host header to accept")
     parser.add_argument("--isolation", choices=("auto", "bubblewrap", "process"), default="auto")

@@ -48,7 +48,7 @@ class Companion:
     async def _start(self) -> None:
         self._path.unlink(missing_ok=True)
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - a fork takes a millisecond
                 [sys.executable, "-m", "millrace.runtime.companion", str(self._path)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -142,9 +142,7 @@ class ControlPlane:
             return await self._companion(request, body)
         return await self._answer("logs", name, self._logs, body, region)
 
-    async def _answer(
-        self, service: str, name: str, table: dict[str, Operation], body: bytes, region: str
-    ) -> Response:
+    async def _answer(self, service: str, name: str, table: dict[str, Operation], body: bytes, region: str) -> Response:
         headers = {"x-amzn-RequestId": str(uuid.uuid4()), "Content-Type": "application/x-amz-json-1.1"}
         try:
             if len(body) > protocol.MAX_BODY_BYTES:

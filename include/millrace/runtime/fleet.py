@@ -154,7 +154,9 @@ class Fleets:
         lines = []
         with contextlib.suppress(FileNotFoundError):
             lines = [line.partition(" ")[2] for line in _tail(self._folder(server) / "log").splitlines()]
-        return "Its log ends: " + " | ".join(line for line in lines[-8:] if line.strip()) if lines else "Its log is empty."
+        return (
+            "Its log ends: " + " | ".join(line for line in lines[-8:] if line.strip()) if lines else "Its log is empty."
+        )
 
 
 def to_document(servers: list[Server]) -> list[dict[str, Any]]:

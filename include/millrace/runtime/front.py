@@ -83,8 +83,13 @@ class Front:
         )
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[int] = loop.create_future()
+
+        def end() -> None:
+            if not ended.done():
+                ended.set_result(0)
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, lambda: ended.done() or ended.set_result(0))
+            loop.add_signal_handler(number, end)
         watch = loop.create_task(self._watch((control, router), ended))
         accept = loop.create_task(self._accept(control, router))
         print(f"millrace runtime on {self._config.endpoint_url}, data in {data_dir}", flush=True)  # noqa: T201
@@ -136,7 +141,7 @@ async def _peek_line(connection: socket.socket) -> bytes:
     loop = asyncio.get_running_loop()
     while True:
         readable: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(connection, lambda waiting=readable: waiting.done() or waiting.set_result(None))
+        loop.add_reader(connection, _set, readable)
         try:
             await readable
         finally:
@@ -147,6 +152,11 @@ async def _peek_line(connection: socket.socket) -> bytes:
         if b"\n" in data or len(data) >= PEEK_BYTES or b"/" in data[:-12]:
             return data
         await asyncio.sleep(0.01)  # half a line: the socket stays readable, so look again in a moment
+
+
+def _set(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 def _lock_folder(data_dir: Path) -> int:

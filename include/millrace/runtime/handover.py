@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
@@ -40,7 +41,7 @@ async def serve(app: ASGIApp, pair: socket.socket, unix_path: Path) -> None:
     listener.bind(str(unix_path))
     os.chmod(unix_path, 0o600)  # noqa: PTH101
     pair.setblocking(False)
-    adopting: set[asyncio.Task[object]] = set()
+    adopting: set[asyncio.Task[None]] = set()
 
     def take() -> None:
         while True:
@@ -57,17 +58,15 @@ async def serve(app: ASGIApp, pair: socket.socket, unix_path: Path) -> None:
             for descriptor in descriptors:
                 connection = socket.socket(fileno=descriptor)
                 connection.setblocking(False)
-                with contextlib.suppress(OSError):
-                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                task = loop.create_task(loop.connect_accepted_socket(protocol, connection))
+                task = loop.create_task(_adopt(protocol, connection))
                 adopting.add(task)
-                task.add_done_callback(_adopted(adopting))
+                task.add_done_callback(adopting.discard)
 
     def protocol() -> BoundedHttpProtocol:
         return BoundedHttpProtocol(config=config, server_state=server.server_state, app_state=server.lifespan.state)
 
     async def read_when_started() -> None:
-        while not server.started:
+        while not server.started:  # noqa: ASYNC110 - uvicorn offers a flag, no event
             await asyncio.sleep(0.005)
         loop.add_reader(pair, take)
 
@@ -76,10 +75,8 @@ async def serve(app: ASGIApp, pair: socket.socket, unix_path: Path) -> None:
     reader.cancel()
 
 
-def _adopted(adopting: set[asyncio.Task[object]]) -> object:
-    def done(task: asyncio.Task[object]) -> None:
-        adopting.discard(task)
-        if not task.cancelled():
-            task.exception()  # a client that went away at once is nobody's error
-
-    return done
+async def _adopt(protocol: Callable[[], BoundedHttpProtocol], connection: socket.socket) -> None:
+    """Serve a connection as if this process had accepted it. A client that went away at once is nobody's error."""
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().connect_accepted_socket(protocol, connection)

@@ -112,9 +112,7 @@ class Instance:
         status: dict[str, Any] = json.loads(self._status_path.read_text())
         if self._child is not None:
             self._child.wait(timeout=5)
-        return Ended(
-            status["exit_code"], status["ended_by"], status["started"], status["ended"], status.get("error")
-        )
+        return Ended(status["exit_code"], status["ended_by"], status["started"], status["ended"], status.get("error"))
 
     def started_at(self) -> float | None:
         try:

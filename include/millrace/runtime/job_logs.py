@@ -86,10 +86,8 @@ class JobLogs:
             raise ResourceNotFoundException("The specified log stream does not exist.")
         limit = min(params.get("limit", DEFAULT_EVENTS), MAX_EVENTS)
         token = params.get("nextToken")
-        if token is None and not params.get("startFromHead"):
-            offset = _offset_of_last(stream.path, limit)
-        else:
-            offset = _offset(token)
+        from_end = token is None and not params.get("startFromHead")
+        offset = _offset_of_last(stream.path, limit) if from_end else _offset(token)
         rows, end = _read(stream.path, offset, limit)
         first, last = params.get("startTime", 0), params.get("endTime")
         rows = [row for row in rows if row["timestamp"] >= first and (last is None or row["timestamp"] < last)]
@@ -98,14 +96,18 @@ class JobLogs:
     def filter(self, params: dict[str, Any], region: str) -> dict[str, Any]:
         group = _group(params)
         if params.get("filterPattern"):
-            raise InvalidParameterException("filterPattern is not offered by the Millrace runtime; filter what it returns")
+            raise InvalidParameterException(
+                "filterPattern is not offered by the Millrace runtime; filter what it returns"
+            )
         names = params.get("logStreamNames")
         rows: list[dict[str, Any]] = []
         for stream in self._streams(group, params.get("logStreamNamePrefix", names[0] if names else "")):
             if names and stream.name not in names:
                 continue
             found, _ = _read(stream.path, 0, MAX_EVENTS)
-            rows += [{**row, "logStreamName": stream.name, "eventId": f"{stream.name}/{n}"} for n, row in enumerate(found)]
+            rows += [
+                {**row, "logStreamName": stream.name, "eventId": f"{stream.name}/{n}"} for n, row in enumerate(found)
+            ]
         return {"events": sorted(rows, key=lambda row: row["timestamp"])[: params.get("limit", MAX_EVENTS)]}
 
     def _streams(self, group: str, prefix: str) -> list[Stream]:
@@ -191,4 +193,3 @@ def _read(path: Path, offset: int, limit: int) -> tuple[list[dict[str, Any]], in
             message = text.decode(errors="replace")
             rows.append({"timestamp": int(stamp), "message": message, "ingestionTime": int(stamp)})
     return rows, offset
-

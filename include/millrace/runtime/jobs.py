@@ -35,7 +35,7 @@ class Host:
     sandboxed: bool
 
     def folder(self, job: Resource) -> Path:
-        return self.config.data_dir / "jobs" / job.document["id"]
+        return self.config.data_dir / "jobs" / str(job.document["id"])
 
     def box(self, job: Resource, index: int, **options: Any) -> sandbox.Box:
         lease = lease_of(job)
@@ -167,9 +167,7 @@ def read_message(ml: Path, relative: str) -> str:
         return stream.read(4 * MESSAGE_BYTES).decode(errors="replace").strip()[:MESSAGE_BYTES]
 
 
-def sharded(
-    found: list[tuple[Any, str]], distribution: str | None, index: int, count: int
-) -> list[tuple[Any, str]]:
+def sharded(found: list[tuple[Any, str]], distribution: str | None, index: int, count: int) -> list[tuple[Any, str]]:
     """An instance's share: all of it, or every n-th object."""
     return found[index::count] if distribution == "ShardedByS3Key" else found
 
@@ -200,4 +198,3 @@ def stage_read_only(
 def merged_environment(host: Host, job: Resource, box: sandbox.Box, own: Mapping[str, str]) -> dict[str, str]:
     """What the instance's program starts with; the request's own variables win."""
     return {**sandbox.environment(host.config.endpoint_url, job.document["region"], box), **own}
-

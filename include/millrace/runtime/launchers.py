@@ -70,8 +70,6 @@ def command(
         return [*entrypoint, *arguments], "entrypoint"
     launcher = find(image, use)
     if use == "process":
-        raise JobFailed(
-            f"ClientError: {image} has no program of its own; give AppSpecification.ContainerEntrypoint"
-        )
+        raise JobFailed(f"ClientError: {image} has no program of its own; give AppSpecification.ContainerEntrypoint")
     program = {"train": f"{built_in}/training/script_mode.py", "serve": f"{built_in}/serving/server.py"}[use]
     return [sys.executable, "-P", program, *arguments], launcher.name

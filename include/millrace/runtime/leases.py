@@ -95,4 +95,3 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
-

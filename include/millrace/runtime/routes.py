@@ -25,9 +25,7 @@ class RoutingTable:
         self.lock = threading.RLock()
 
     def write(self, table: Mapping[str, list[Server]]) -> None:
-        rows = {
-            name: [[s.variant, s.port, s.weight] for s in servers] for name, servers in table.items() if servers
-        }
+        rows = {name: [[s.variant, s.port, s.weight] for s in servers] for name, servers in table.items() if servers}
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text(json.dumps(rows))
         temporary.rename(self.path)
@@ -44,9 +42,9 @@ class Route:
     def choose(self, variant: str | None) -> tuple[str, int] | None:
         """A variant by weight (or the one asked for), and its next server in turn; None when it is not there."""
         if variant is None:
-            names = list(self.weights)
-            total = sum(self.weights.values())
-            variant = names[0] if len(names) == 1 or total <= 0 else random.choices(names, list(self.weights.values()))[0]  # noqa: S311
+            names, weights = list(self.weights), list(self.weights.values())
+            # Traffic is not a secret: any generator will do.
+            variant = names[0] if len(names) == 1 or sum(weights) <= 0 else random.choices(names, weights)[0]  # noqa: S311
         ports = self.ports.get(variant)
         if not ports:
             return None

@@ -21,7 +21,8 @@ from urllib.parse import urlsplit
 
 from .errors import JobFailed
 from .s3.errors import S3Error
-from .s3.store import ObjectRecord, ObjectStore
+from .s3.records import ObjectRecord
+from .s3.store import ObjectStore
 
 MAX_UNPACKED_BYTES = 50 * 1024**3
 MAX_UNPACKED_MEMBERS = 500_000

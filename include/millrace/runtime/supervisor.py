@@ -152,7 +152,9 @@ class Supervisor:
                     max_seconds=running.job_type.max_seconds(job.document["request"]),
                 )
             )
-        self._host.database.change(job.kind, job.name, lambda document: document.setdefault("started", time.time()) and None)
+        self._host.database.change(
+            job.kind, job.name, lambda document: document.setdefault("started", time.time()) and None
+        )
 
     def _when_running(self, running: Running, job: Resource) -> None:
         if not running.instances:
@@ -187,9 +189,7 @@ class Supervisor:
             changes = running.work.result()
         else:
             changes = {}
-        message = "\n".join(
-            filter(None, (read_message(i.folder / "ml", "output/message") for i in running.instances))
-        )
+        message = "\n".join(filter(None, (read_message(i.folder / "ml", "output/message") for i in running.instances)))
         if message:
             changes["exit_message"] = message[:MESSAGE_BYTES]
         if any(end.ended_by == "limit" for end in ended):

@@ -29,7 +29,7 @@ def generate() -> str:
     shapes: dict[str, dict[str, Any]] = {}
     operations = {}
     for name in OPERATIONS:
-        shape = model.operation_model(name).input_shape
+        shape: Any = model.operation_model(name).input_shape
         operations[name] = shape.name
         _add(shape, shapes)
     return json.dumps({"operations": operations, "shapes": shapes}, sort_keys=True, separators=(",", ":")) + "\n"

@@ -67,7 +67,9 @@ def _composed(module: ModuleType) -> Callable[[Any, bytes, str, str], bytes | st
 
 def _load(path: Path) -> ModuleType:
     if not path.is_file():
-        raise FileNotFoundError(f"the model archive has no code/{path.name}; SAGEMAKER_PROGRAM names the handlers' file")
+        raise FileNotFoundError(
+            f"the model archive has no code/{path.name}; SAGEMAKER_PROGRAM names the handlers' file"
+        )
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:

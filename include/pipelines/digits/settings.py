@@ -25,9 +25,7 @@ class DigitsSettings:
     transform_instance: str = "ml.m5.large"
     training_instances: int = 2
     hyperparameters: Mapping[str, int | float] = field(
-        default_factory=lambda: MappingProxyType(
-            {"epochs": 14, "batch-size": 64, "learning-rate": 0.003, "seed": 7}
-        )
+        default_factory=lambda: MappingProxyType({"epochs": 14, "batch-size": 64, "learning-rate": 0.003, "seed": 7})
     )
     least_accuracy: float = 0.95
     champion_tolerance: float = 0.02

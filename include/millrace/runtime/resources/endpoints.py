@@ -14,13 +14,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .. import fleet
-from ..config import ACCOUNT
-from ..database import AlreadyExists, Database, Resource
-from ..errors import JobFailed, ValidationException
-from ..fleet import Fleets, Server
-from ..refuse import unless_offered
-from ..routes import RoutingTable
+from millrace.runtime import fleet
+from millrace.runtime.config import ACCOUNT
+from millrace.runtime.database import AlreadyExists, Database, Resource
+from millrace.runtime.errors import JobFailed, ValidationException
+from millrace.runtime.fleet import Fleets, Server
+from millrace.runtime.refuse import unless_offered
+from millrace.runtime.routes import RoutingTable
+
 from .listing import page
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Endpoints:
             "CreateEndpoint": self.create,
             "UpdateEndpoint": self.update,
             "DescribeEndpoint": self.describe,
-            "ListEndpoints": self.list,
+            "ListEndpoints": self.list_all,
             "DeleteEndpoint": self.delete,
         }
 
@@ -84,9 +85,7 @@ class Endpoints:
         raise ValidationException(f'Cannot create already existing endpoint "{existing.arn}".')
 
     def update(self, params: dict[str, Any], region: str) -> dict[str, Any]:
-        unless_offered(
-            "UpdateEndpoint", params, ("EndpointName", "EndpointConfigName", "RetainAllVariantProperties")
-        )
+        unless_offered("UpdateEndpoint", params, ("EndpointName", "EndpointConfigName", "RetainAllVariantProperties"))
         endpoint = self._find(params["EndpointName"])
         config = self._config(params["EndpointConfigName"])
         planned = fleet.to_document(self._fleets.plan(config))
@@ -148,7 +147,7 @@ class Endpoints:
             or None,
         }
 
-    def list(self, params: dict[str, Any], region: str) -> dict[str, Any]:
+    def list_all(self, params: dict[str, Any], region: str) -> dict[str, Any]:
         found, token = page(self._database, KIND, params)
         rows = [
             {

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import ACCOUNT
-from ..database import AlreadyExists, Resource
-from ..errors import AwsError, ResourceInUse, ResourceLimitExceeded, ValidationException
-from ..jobs import ACTIVE, Host, JobType
-from ..supervisor import Supervisor
+from millrace.runtime.config import ACCOUNT
+from millrace.runtime.database import AlreadyExists, Resource
+from millrace.runtime.errors import AwsError, ResourceInUse, ResourceLimitExceeded, ValidationException
+from millrace.runtime.jobs import ACTIVE, Host, JobType
+from millrace.runtime.supervisor import Supervisor
+
 from .listing import page
 
 Operation = Callable[[dict[str, Any], str], dict[str, Any] | None]
@@ -157,5 +158,3 @@ class JobOperations:
             f"{prefix.removesuffix('Job')}EndTime": job.document.get("ended"),
             "FailureReason": job.document.get("reason"),
         }
-
-

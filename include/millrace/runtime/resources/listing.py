@@ -6,8 +6,8 @@ import base64
 import binascii
 from typing import Any
 
-from ..database import Database, Query, Resource
-from ..errors import ValidationException
+from millrace.runtime.database import Database, Query, Resource
+from millrace.runtime.errors import ValidationException
 
 DEFAULT_PAGE = 10
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import ACCOUNT
-from ..database import AlreadyExists, Database, Resource
-from ..errors import ValidationException
-from ..refuse import unless_offered, unless_value
+from millrace.runtime.config import ACCOUNT
+from millrace.runtime.database import AlreadyExists, Database, Resource
+from millrace.runtime.errors import ValidationException
+from millrace.runtime.refuse import unless_offered, unless_value
+
 from .listing import page
 
 MODEL_OFFERED = (
@@ -65,7 +66,7 @@ def check_endpoint_config(params: dict[str, Any], database: Database) -> None:
         if not variant.get("ModelName") or not variant.get("InstanceType"):
             raise ValidationException(f"{operation}: {path}ModelName and InstanceType are needed")
         if database.get("model", variant["ModelName"]) is None:
-            raise ValidationException(f"Could not find model \"{variant['ModelName']}\".")
+            raise ValidationException(f'Could not find model "{variant["ModelName"]}".')
 
 
 @dataclass(frozen=True, slots=True)

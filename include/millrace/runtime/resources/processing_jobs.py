@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import launchers, staging
-from ..database import Resource
-from ..errors import ValidationException
-from ..jobs import (
+from millrace.runtime import launchers, staging
+from millrace.runtime.database import Resource
+from millrace.runtime.errors import ValidationException
+from millrace.runtime.jobs import (
     Command,
     Host,
     JobType,
@@ -19,7 +19,7 @@ from ..jobs import (
     sharded,
     write_json,
 )
-from ..refuse import unless_offered, unless_value
+from millrace.runtime.refuse import unless_offered, unless_value
 
 OFFERED = (
     "ProcessingJobName", "ProcessingInputs", "ProcessingOutputConfig", "ProcessingResources", "StoppingCondition",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..database import Database
-from ..errors import ValidationException
+from millrace.runtime.database import Database
+from millrace.runtime.errors import ValidationException
 
 MAX_TAGS = 50
 

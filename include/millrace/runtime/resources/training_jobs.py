@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .. import launchers, staging
-from ..database import Resource
-from ..errors import ValidationException
-from ..jobs import (
+from millrace.runtime import launchers, staging
+from millrace.runtime.database import Resource
+from millrace.runtime.errors import ValidationException
+from millrace.runtime.jobs import (
     Command,
     Host,
     JobType,
@@ -20,7 +20,7 @@ from ..jobs import (
     stage_read_only,
     write_json,
 )
-from ..refuse import unless_offered, unless_value
+from millrace.runtime.refuse import unless_offered, unless_value
 
 OFFERED = (
     "TrainingJobName", "HyperParameters", "AlgorithmSpecification", "RoleArn", "InputDataConfig", "OutputDataConfig",
@@ -126,7 +126,8 @@ class TrainingJobs(JobType):
             index,
             isolate_network=bool(request.get("EnableNetworkIsolation")),
             read_only={
-                f"input/data/{c['ChannelName']}": inputs / c["ChannelName"] for c in request.get("InputDataConfig") or []
+                f"input/data/{c['ChannelName']}": inputs / c["ChannelName"]
+                for c in request.get("InputDataConfig") or []
             },
         )
 
@@ -166,11 +167,15 @@ class TrainingJobs(JobType):
 
     def describe(self, job: Resource) -> dict[str, Any]:
         document = job.document
-        seconds = int(document["ended"] - document["started"]) if document.get("started") and document.get("ended") else None
+        seconds = (
+            int(document["ended"] - document["started"]) if document.get("started") and document.get("ended") else None
+        )
         transitions = [dict(transition) for transition in document["transitions"]]
         return {
             **{k: v for k, v in document["request"].items() if k != "Tags"},
-            "ModelArtifacts": {"S3ModelArtifacts": document["model_artifact"]} if "model_artifact" in document else None,
+            "ModelArtifacts": {"S3ModelArtifacts": document["model_artifact"]}
+            if "model_artifact" in document
+            else None,
             "SecondaryStatus": transitions[-1]["Status"],
             "SecondaryStatusTransitions": transitions,
             "TrainingStartTime": document.get("started"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from .. import hosting, staging
-from ..database import Resource
-from ..errors import JobFailed, ValidationException
-from ..jobs import (
+from millrace.runtime import hosting, staging
+from millrace.runtime.database import Resource
+from millrace.runtime.errors import JobFailed, ValidationException
+from millrace.runtime.jobs import (
     Command,
     Host,
     JobType,
@@ -19,7 +19,7 @@ from ..jobs import (
     sharded,
     write_json,
 )
-from ..refuse import unless_offered, unless_value
+from millrace.runtime.refuse import unless_offered, unless_value
 
 OFFERED = (
     "TransformJobName", "ModelName", "MaxConcurrentTransforms", "ModelClientConfig", "MaxPayloadInMB", "BatchStrategy",
@@ -61,7 +61,7 @@ class TransformJobs(JobType):
                 f"({request['MaxConcurrentTransforms']}) is over 100 MB"
             )
         if host.database.get("model", request["ModelName"]) is None:
-            raise ValidationException(f"Could not find model \"{request['ModelName']}\".")
+            raise ValidationException(f'Could not find model "{request["ModelName"]}".')
 
     def instance_count(self, request: dict[str, Any]) -> int:
         return int(request["TransformResources"]["InstanceCount"])

@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ def drifted(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(changed.reshape(-1, 64).astype(np.float32), columns=list(PIXELS))
 
 
-def _damage(image: np.ndarray, which: int) -> np.ndarray:
+def _damage(image: Any, which: int) -> Any:
     if which == 0:
         return np.clip(ndimage.gaussian_filter(image, 1.2), 0, 16).round()
     if which == 1:

@@ -51,9 +51,10 @@ def read_folder(folder: Path, *, labelled: bool) -> pd.DataFrame:
     missing = [column for column in wanted if column not in frame.columns]
     if missing:
         shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-        raise BadData(f"the source lacks the columns {shown}; it needs {wanted[0]} to {PIXELS[-1]}" + (
-            f" and {LABEL}" if labelled else ""
-        ))
+        raise BadData(
+            f"the source lacks the columns {shown}; it needs {wanted[0]} to {PIXELS[-1]}"
+            + (f" and {LABEL}" if labelled else "")
+        )
     if frame.empty:
         raise BadData("the source has no rows; give one with data")
     return frame[wanted]

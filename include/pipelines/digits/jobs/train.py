@@ -56,7 +56,7 @@ def train(model: DistributedDataParallel, data: TensorDataset, options: argparse
         for pixels, labels in loader:
             loss = cross_entropy(model(pixels), labels)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
             schedule.step()
             total += torch.tensor([loss.item() * len(labels), len(labels)])
