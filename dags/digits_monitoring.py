@@ -6,6 +6,8 @@
 Runs daily, and by hand.
 """
 
+from datetime import timedelta
+
 from airflow.sdk import Asset, CronTriggerTimetable, Param, chain, dag
 
 from operators.drift import DriftMonitorOperator
@@ -16,6 +18,7 @@ from pipelines.digits.settings import settings
 @dag(
     schedule=CronTriggerTimetable("0 4 * * *", timezone="UTC", run_immediately=False),
     catchup=False,
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=20)},  # a retry adopts the job that still runs
     max_active_runs=2,
     tags=["digits"],
     doc_md=__doc__,

@@ -8,6 +8,8 @@
 Runs nightly, and by hand.
 """
 
+from datetime import timedelta
+
 from airflow.sdk import CronTriggerTimetable, Param, chain, dag
 
 from operators.processing import ProcessingOperator
@@ -19,6 +21,7 @@ from pipelines.digits.settings import PREDICTION_COLUMNS, settings
 @dag(
     schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC", run_immediately=False),
     catchup=False,
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=20)},  # a retry adopts the job that still runs
     max_active_runs=1,
     tags=["digits"],
     doc_md=__doc__,

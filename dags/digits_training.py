@@ -13,6 +13,8 @@
 Runs weekly, when drift was found, and by hand.
 """
 
+from datetime import timedelta
+
 from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param, chain, dag
 
 from operators.deploy import DeployEndpointOperator
@@ -29,6 +31,7 @@ WEEKLY = CronTriggerTimetable("0 3 * * 1", timezone="UTC", run_immediately=False
 @dag(
     schedule=AssetOrTimeSchedule(timetable=WEEKLY, assets=[Asset("digits_drift")]),
     catchup=False,
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=20)},  # a retry adopts the job that still runs
     max_active_runs=1,  # two runs must not deploy to one endpoint
     tags=["digits"],
     doc_md=__doc__,

@@ -18,7 +18,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, TaskDeferralTimeout
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferralTimeout
 
 from millrace.sagemaker import observe, preflight
 from millrace.sagemaker.decision import Action, Observed, OnClear, decide
@@ -124,7 +124,9 @@ class JobOperator(BaseOperator):
         if outcome is not Outcome.SUCCEEDED:
             reason = description.get("FailureReason") or description.get("ExitMessage") or "no reason was given"
             shown = "\n".join(lines[-LAST_LINES:])
-            raise AirflowException(
+            # The job's own fault, or somebody's stop, would only be paid for again; the platform's fault may pass.
+            for_good = outcome is Outcome.STOPPED or str(reason).startswith(("AlgorithmError", "ClientError"))
+            raise (AirflowFailException if for_good else AirflowException)(
                 f"the {self.kind.name} job {job_name} has {outcome.value}: {reason}"
                 + (f"\nThe end of its log:\n{shown}" if shown else "")
             )

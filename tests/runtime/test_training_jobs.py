@@ -80,7 +80,7 @@ def test_nothing_of_the_shell_reaches_a_job(own_runtime_with_secret: RuntimeProc
     name = jobs.training(REPORT, InputDataConfig=channel("s3://bucket/seen/train"))
     seen = json.loads(next(iter(model_files(jobs, jobs.end("training", name)).values())))
     assert "SECRET_OF_THE_SHELL" not in seen["environment"]
-    assert seen["environment"]["AWS_ACCESS_KEY_ID"] == "millrace"
+    assert seen["environment"]["AWS_ACCESS_KEY_ID"] == "millrace-job"
 
 
 @pytest.fixture

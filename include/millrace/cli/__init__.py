@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 import sys
@@ -150,8 +151,10 @@ def main() -> None:
     """The console script; expected errors end in one message and a status of 1."""
     from .airflow_api import ApiError
     from .demo import DemoFailed
+    from .environment import scrub
     from .follow import RunFailed
 
+    scrub(os.environ)
     try:
         app()
     except (StackError, LayoutError, DemoFailed, RunFailed, ApiError) as error:

@@ -15,7 +15,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from .airflow_api import AirflowApi
-from .environment import REGION
+from .environment import client
 from .follow import Followed, Follower, RunFailed, explain_failure
 from .layout import Layout
 
@@ -105,16 +105,10 @@ class Demo:
             f"the drift found by {monitoring.run_id} started no run of {TRAINING} within {EVENT_SECONDS} s"
         )
 
-    def client(self, service: str) -> Any:
-        import boto3
-
-        session = boto3.Session(aws_access_key_id="millrace", aws_secret_access_key="millrace", region_name=REGION)  # noqa: S106
-        return session.client(service, endpoint_url=self.layout.runtime_url)  # type: ignore[call-overload]
-
     def job_log(self, link: str) -> list[str]:
         kind, _, name = link.rpartition("/console/")[2].partition("-jobs/")
         group = f"/aws/sagemaker/{kind.capitalize()}Jobs"
-        logs = self.client("logs")
+        logs = client("logs", self.layout)
         lines: list[str] = []
         for stream in logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{name}/")["logStreams"]:
             page = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])
@@ -177,11 +171,11 @@ class Summary:
 
         prefix = str(self._result(self.retraining, "prepare")["outputs"]["test"]).removeprefix("s3://")
         bucket, _, key = prefix.partition("/")
-        body = self.demo.client("s3").get_object(Bucket=bucket, Key=f"{key}/test.parquet")["Body"].read()
+        body = client("s3", self.demo.layout).get_object(Bucket=bucket, Key=f"{key}/test.parquet")["Body"].read()
         five = pd.read_parquet(io.BytesIO(body)).head(5)
         labels = [int(label) for label in five.pop("label")]
         name = str(self._result(self.retraining, "deploy")["endpoint"])
-        answer = self.demo.client("sagemaker-runtime").invoke_endpoint(
+        answer = client("sagemaker-runtime", self.demo.layout).invoke_endpoint(
             EndpointName=name, ContentType="text/csv", Accept="text/csv", Body=five.to_csv(index=False, header=False)
         )
         rows = answer["Body"].read().decode().splitlines()

@@ -10,8 +10,9 @@ import base64
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
+from typing import Any
 
 from .layout import Layout
 
@@ -22,14 +23,14 @@ ROLE = "arn:aws:iam::123456789012:role/millrace-jobs"
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TERM", "TZ", "USER", "LOGNAME", "VIRTUAL_ENV", "TMPDIR", "COLUMNS")
 
 
-def aws(layout: Layout) -> dict[str, str]:
-    """The AWS side: the runtime, and nothing else."""
+def aws(layout: Layout, program: str) -> dict[str, str]:
+    """The AWS side: the runtime, and nothing else. Each program has a dummy key of its own: calls.jsonl tells them apart."""
     return {
         "AWS_ENDPOINT_URL": layout.runtime_url,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": "millrace",
-        "AWS_SECRET_ACCESS_KEY": "millrace",
+        "AWS_ACCESS_KEY_ID": f"millrace-{program}",
+        "AWS_SECRET_ACCESS_KEY": "any",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
@@ -52,14 +53,22 @@ def deployment(layout: Layout) -> dict[str, str]:
 
 def for_user(layout: Layout) -> dict[str, str]:
     """What `millrace env` prints: a shell with these speaks to the local stack."""
-    return {**aws(layout), **deployment(layout), "AIRFLOW_HOME": str(layout.airflow_home)}
+    return {**aws(layout, "user"), **deployment(layout), "AIRFLOW_HOME": str(layout.airflow_home)}
 
 
-def for_child(layout: Layout, inherited: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The whole environment of a child process."""
+def for_child(layout: Layout, program: str, inherited: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The whole environment of a child process; `program` is what it runs: runtime, mlflow or airflow."""
     inherited = os.environ if inherited is None else inherited
     kept = {name: inherited[name] for name in KEPT if name in inherited}
-    return {**kept, **for_user(layout), **airflow(layout), **telemetry_off()}
+    return {**kept, **for_user(layout), **aws(layout, program), **airflow(layout), **telemetry_off()}
+
+
+def scrub(environment: MutableMapping[str, str]) -> None:
+    """Take the shell's AWS settings out of this very process: a profile that does not exist would break boto3."""
+    for name in [name for name in environment if name.startswith("AWS_") or name.lower().endswith("_proxy")]:
+        del environment[name]
+    environment.update({"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull})
+    environment["AWS_EC2_METADATA_DISABLED"] = "true"
 
 
 def telemetry_off() -> dict[str, str]:
@@ -121,3 +130,17 @@ def _keys(path: Path) -> dict[str, str]:
         with os.fdopen(descriptor, "w") as stream:
             json.dump(made, stream)
     return dict(json.loads(path.read_text()))
+
+
+def client(service: str, layout: Layout) -> Any:
+    """A boto3 client of the local stack, whatever the shell says about AWS."""
+    import boto3
+
+    settings = aws(layout, "user")
+    return boto3.client(  # type: ignore[call-overload]
+        service,
+        endpoint_url=layout.runtime_url,
+        region_name=REGION,
+        aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
+    )

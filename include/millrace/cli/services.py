@@ -17,6 +17,7 @@ class Service:
     """One process of the stack."""
 
     name: str
+    program: str
     command: Callable[[Layout], list[str]]
     is_well: Callable[[Layout], bool]
     port: Callable[[Layout], int] | None = None
@@ -57,6 +58,7 @@ def _airflow(*arguments: str) -> Callable[[Layout], list[str]]:
 SERVICES = (
     Service(
         "runtime",
+        "runtime",
         lambda layout: [
             sys.executable, "-m", "millrace.runtime", "--port", str(layout.runtime_port), "--data-dir",
             str(layout.state / "runtime"),
@@ -66,6 +68,7 @@ SERVICES = (
     ),
     Service(
         "mlflow",
+        "mlflow",
         lambda layout: [
             sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(layout.mlflow_port),
             "--workers", "1", "--backend-store-uri", f"sqlite:///{layout.state / 'mlflow' / 'mlflow.db'}",
@@ -74,8 +77,14 @@ SERVICES = (
         _mlflow_is_well,
         lambda layout: layout.mlflow_port,
     ),
-    Service("api-server", _airflow("api-server"), _airflow_part("metadatabase"), lambda layout: layout.airflow_port),
-    Service("scheduler", _airflow("scheduler", "--skip-serve-logs"), _airflow_part("scheduler")),
-    Service("dag-processor", _airflow("dag-processor"), _airflow_part("dag_processor")),
-    Service("triggerer", _airflow("triggerer", "--skip-serve-logs"), _airflow_part("triggerer")),
+    Service(
+        "api-server",
+        "airflow",
+        _airflow("api-server"),
+        _airflow_part("metadatabase"),
+        lambda layout: layout.airflow_port,
+    ),
+    Service("scheduler", "airflow", _airflow("scheduler", "--skip-serve-logs"), _airflow_part("scheduler")),
+    Service("dag-processor", "airflow", _airflow("dag-processor"), _airflow_part("dag_processor")),
+    Service("triggerer", "airflow", _airflow("triggerer", "--skip-serve-logs"), _airflow_part("triggerer")),
 )  # fmt: skip

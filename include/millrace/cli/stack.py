@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from .environment import BUCKET, REGION, for_child
+from .environment import BUCKET, client, for_child
 from .layout import Layout
 from .services import SERVICES, Service
 
@@ -51,25 +51,24 @@ class Stack:
         self._check_ports()
         for folder in (self.layout.logs, self.layout.airflow_home, self.layout.state / "mlflow", self._run):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        environment = for_child(self.layout)
         try:
-            self._bring_up(environment)
+            self._bring_up()
         except StackError:
             self.down()
             raise
 
-    def _bring_up(self, environment: dict[str, str]) -> None:
+    def _bring_up(self) -> None:
         services = {service.name: service for service in SERVICES}
-        migration = self._migrate(environment)
+        migration = self._migrate()
         for name in ("runtime", "mlflow"):
-            self._start(services[name], environment)
+            self._start(services[name])
         self._await([services["runtime"]])
-        self._make_bucket(environment)
+        self._make_bucket()
         if migration.wait() != 0:
             raise StackError(f"Airflow's database could not be made; see {self.layout.logs / 'migrate.log'}")
         airflow = [service for service in SERVICES if service.name not in ("runtime", "mlflow")]
         for service in airflow:
-            self._start(service, environment)
+            self._start(service)
         self._await([services["mlflow"], *airflow])
 
     def down(self) -> None:
@@ -89,6 +88,16 @@ class Stack:
         for service in SERVICES:
             self._identity(service).unlink(missing_ok=True)
         self._end_servers()
+
+    def restart(self, name: str) -> None:
+        """Start one service that has ended, and wait until it is well.
+
+        Raises:
+            StackError: it does not come up.
+        """
+        service = next(service for service in SERVICES if service.name == name)
+        self._start(service)
+        self._await([service])
 
     def status(self) -> list[tuple[str, str, str]]:
         """For each service its name, how it is, and where it is found."""
@@ -139,7 +148,7 @@ class Stack:
                         f"ports with MILLRACE_PORT (the first of three; now {self.layout.first_port})"
                     ) from error
 
-    def _start(self, service: Service, environment: dict[str, str]) -> None:
+    def _start(self, service: Service) -> None:
         self._say(f"starting {service.name}")
         with self.log(service.name).open("ab") as log:
             child = subprocess.Popen(
@@ -147,10 +156,11 @@ class Stack:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment,
+                env=for_child(self.layout, service.program),
                 cwd=self.layout.state,
                 start_new_session=True,
             )
+        child.returncode = 0  # it is meant to outlive this process: without this, subprocess would warn of it
         identity = {"pid": child.pid, "created": psutil.Process(child.pid).create_time()}
         self._identity(service).write_text(json.dumps(identity))
 
@@ -174,22 +184,16 @@ class Stack:
         lines = self.log(service.name).read_text(errors="replace").splitlines()[-15:]
         return f"The end of {self.log(service.name)}:\n" + "\n".join(lines)
 
-    def _migrate(self, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _migrate(self) -> subprocess.Popen[bytes]:
         """Make Airflow's tables before its parts start: they would all try at once."""
         self._say("preparing Airflow's database")
         with (self.layout.logs / "migrate.log").open("ab") as log:
             command = [sys.executable, "-m", "airflow", "db", "migrate"]
+            environment = for_child(self.layout, "airflow")
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
-    def _make_bucket(self, environment: dict[str, str]) -> None:
-        import boto3
-
-        session = boto3.Session(
-            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
-            region_name=REGION,
-        )
-        session.client("s3", endpoint_url=self.layout.runtime_url).create_bucket(Bucket=BUCKET)
+    def _make_bucket(self) -> None:
+        client("s3", self.layout).create_bucket(Bucket=BUCKET)
 
     def _end_servers(self) -> None:
         """Model servers and jobs outlive the runtime by design; `down` means down."""

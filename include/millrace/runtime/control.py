@@ -26,8 +26,10 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import job_logs, protocol, sandbox
+from .calls import CallLog
 from .companion import Companion
 from .config import RuntimeConfig
+from .console import Console
 from .database import Database
 from .errors import AwsError, SerializationException, UnknownOperation
 from .fleet import Fleets
@@ -88,7 +90,11 @@ class ControlPlane:
             **TagOperations(self.database).table(),
         }
         self._logs = JobLogs(host, types.values(), self.endpoints).table()
-        self._s3 = s3_app(self.objects)
+        self._calls = CallLog(config.data_dir / "calls.jsonl")
+        self._console = Console(self._operations, self._logs)
+        self._s3 = s3_app(
+            self.objects, lambda heard, name: self._calls.note(heard.headers.get("authorization", ""), "s3", name)
+        )
         self._router = Forwarder(run / "router.sock")
         self._companion = Companion(run / "moto.sock", config.data_dir / "moto.log")
         self.sandboxed = sandboxed
@@ -113,6 +119,8 @@ class ControlPlane:
         response: Response
         if scope["path"] == "/health" and service is None:
             response = JSONResponse({"status": "ok", "isolation": "bubblewrap" if self.sandboxed else "process"})
+        elif service is None and not target and scope["path"].split("/")[1] == "console" and request.method == "GET":
+            response = await anyio.to_thread.run_sync(self._console.page, scope["path"], region)
         elif scope["path"].startswith("/endpoints/") and service in (None, "sagemaker"):
             response = await self._router(request)
         elif target.startswith("SageMaker."):
@@ -123,17 +131,20 @@ class ControlPlane:
             await self._s3(scope, receive, send)
             return
         else:
+            self._calls.note(request.headers.get("authorization", ""), service or "unknown", target or request.method)
             response = await self._companion(request)
         await response(scope, receive, send)
 
     async def _sagemaker(self, request: Request, name: str, region: str) -> Response:
         body = await request.body()
+        self._calls.note(request.headers.get("authorization", ""), "sagemaker", name)
         if name in RECORD_KEEPING:
             return await self._companion(request, body)
         return await self._answer("sagemaker", name, self._operations, body, region)
 
     async def _logs_call(self, request: Request, name: str, region: str) -> Response:
         body = await request.body()
+        self._calls.note(request.headers.get("authorization", ""), "logs", name)
         try:
             ours = job_logs.is_ours(json.loads(body or b"{}"))
         except ValueError:

@@ -21,6 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .calls import CallLog
 from .config import ACCOUNT
 from .forward import Forwarder
 from .guard import Guard
@@ -42,8 +43,9 @@ def error(status: int, code: str, message: str, **fields: object) -> Response:
 class Router:
     """The ASGI application of the data plane."""
 
-    def __init__(self, snapshot: Snapshot, control: Forwarder) -> None:
+    def __init__(self, snapshot: Snapshot, control: Forwarder, calls: CallLog) -> None:
         self._snapshot = snapshot
+        self._calls = calls
         self._control = control
         self._session: aiohttp.ClientSession | None = None
 
@@ -70,6 +72,7 @@ class Router:
         endpoint, action = match.groups()
         if request.method != "POST":
             return error(405, "ValidationError", "invocations are POSTed")
+        self._calls.note(request.headers.get("authorization", ""), "sagemaker", "InvokeEndpoint")
         if action != "invocations":
             return error(400, "ValidationError", f"{action} is not offered by the Millrace runtime yet (AWS takes it)")
         body = await _bounded_body(request)
@@ -132,7 +135,8 @@ def _model_error(endpoint: str, variant: str, status: int, message: str, text: s
 
 
 def application(data_dir: Path, allowed_hosts: tuple[str, ...]) -> ASGIApp:
-    router = Router(Snapshot(data_dir / "routes.json"), Forwarder(data_dir / "run" / "control.sock"))
+    control = Forwarder(data_dir / "run" / "control.sock")
+    router = Router(Snapshot(data_dir / "routes.json"), control, CallLog(data_dir / "calls.jsonl"))
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

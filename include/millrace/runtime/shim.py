@@ -27,6 +27,7 @@ from typing import Any
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 MAX_LOG_LINE = 64 * 1024
+RETRY_SECONDS = 0.05
 MAX_LOG_BYTES = 1024 * 1024 * 1024
 LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -64,6 +65,22 @@ def write_durably(path: pathlib.Path, document: dict[str, Any]) -> None:
         os.close(folder)
 
 
+class StopRequest:
+    """SIGTERM as something to wait for. Made before anybody can know our pid, so that no stop is ever lost."""
+
+    def __init__(self) -> None:
+        self.reader, self._writer = os.pipe()
+        self.is_set = False
+        signal.signal(signal.SIGTERM, self._on_term)
+
+    def _on_term(self, _signum: int, _frame: object) -> None:
+        self.is_set = True
+        self.wake()
+
+    def wake(self) -> None:
+        os.write(self._writer, b"w")
+
+
 class Payload:
     """The started program: bubblewrap, whose grandchild is the job, or the job itself."""
 
@@ -96,13 +113,15 @@ class Payload:
         with contextlib.suppress(OSError):
             pathlib.Path("/proc/self/oom_score_adj").write_text("1000")
 
-    def terminate(self) -> None:
+    def terminate(self) -> bool:
+        """Ask the job to end; False while it has not been started yet and must be asked again."""
         # bubblewrap's init ignores TERM, and bubblewrap itself would die without passing it on: the job is
         # the init's child.
         targets = children(self.init) if self.init else [self.process.pid]
         for pid in targets:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
+        return bool(targets)
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -122,6 +141,11 @@ def copy_output(stream: Any, log: Any) -> None:
         log.write(stamp + line.rstrip(b"\n") + b"\n")
 
 
+def wait_and_wake(process: subprocess.Popen[bytes], stop: StopRequest) -> None:
+    process.wait()
+    stop.wake()
+
+
 def end_descendants() -> None:
     """Kill what the payload left behind; as their subreaper the shim inherits every orphan."""
     deadline = time.monotonic() + 10
@@ -137,16 +161,8 @@ def end_descendants() -> None:
         time.sleep(0.01)
 
 
-def supervise(folder: pathlib.Path, spec: dict[str, Any]) -> dict[str, Any]:
+def supervise(folder: pathlib.Path, spec: dict[str, Any], stop: StopRequest) -> dict[str, Any]:
     """Run the payload to its end and say how it ended."""
-    stop_requested = threading.Event()
-    wake_reader, wake_writer = os.pipe()
-
-    def on_term(_signum: int, _frame: object) -> None:
-        stop_requested.set()
-        os.write(wake_writer, b"s")
-
-    signal.signal(signal.SIGTERM, on_term)
     started = time.time()
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     if spec["cpus"]:
@@ -157,24 +173,28 @@ def supervise(folder: pathlib.Path, spec: dict[str, Any]) -> dict[str, Any]:
         write_durably(folder / "payload.json", {"started": started})
         copier = threading.Thread(target=copy_output, args=(payload.process.stdout, log), daemon=True)
         copier.start()
-        watcher = threading.Thread(target=lambda: (payload.process.wait(), os.write(wake_writer, b"x")), daemon=True)
+        watcher = threading.Thread(target=wait_and_wake, args=(payload.process, stop), daemon=True)
         watcher.start()
         limit = spec["max_seconds"]
         deadline = time.monotonic() + limit if limit else None
         kill_at: float | None = None
+        asked = False
         ended_by = "exit"
         while payload.process.returncode is None:
             now = time.monotonic()
-            if kill_at is None and (stop_requested.is_set() or (deadline and now >= deadline)):
-                ended_by = "stop" if stop_requested.is_set() else "limit"
+            if kill_at is None and (stop.is_set or (deadline and now >= deadline)):
+                ended_by = "stop" if stop.is_set else "limit"
                 kill_at = now + spec["grace_seconds"]
-                payload.terminate()
+            if kill_at is not None and not asked:
+                asked = payload.terminate()
             elif kill_at is not None and now >= kill_at:
                 payload.kill()
                 kill_at = now + 5
             waits = [moment - now for moment in (kill_at, deadline if kill_at is None else None) if moment]
-            if select.select([wake_reader], [], [], max(0.0, min(waits)) if waits else None)[0]:
-                os.read(wake_reader, 64)
+            if kill_at is not None and not asked:
+                waits.append(RETRY_SECONDS)
+            if select.select([stop.reader], [], [], max(0.0, min(waits)) if waits else None)[0]:
+                os.read(stop.reader, 64)
         end_descendants()
         copier.join(timeout=5)
     code = payload.process.returncode
@@ -190,11 +210,12 @@ def main() -> int:
         return 3
     if (folder / "status.json").exists():
         return 4
+    stop = StopRequest()
     spec = json.loads((folder / "spec.json").read_text())
     identity = {"boot_id": boot_id(), "pid": os.getpid(), "start_time": start_time(os.getpid())}
     write_durably(folder / "shim.json", identity)
     try:
-        status = supervise(folder, spec)
+        status = supervise(folder, spec, stop)
     except OSError as error:
         status = {"exit_code": 127, "ended_by": "exit", "started": time.time(), "error": str(error)}
     write_durably(folder / "status.json", {**status, "ended": time.time()})

@@ -7,6 +7,7 @@ into an S3 error document. Any credentials are accepted: who may reach the port 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -27,8 +28,11 @@ MAX_DOCUMENT = 4 * 1024 * 1024
 _log = logging.getLogger(__name__)
 
 
-def s3_app(store: ObjectStore) -> ASGIApp:
-    """The application. Its threads live as long as the process; closing the store is the caller's."""
+def s3_app(store: ObjectStore, heard: Callable[[Request, str], None] = lambda _request, _name: None) -> ASGIApp:
+    """The application. Its threads live as long as the process; closing the store is the caller's.
+
+    `heard` is told of every request with the name of its operation.
+    """
     pool = Pool()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,7 +41,7 @@ def s3_app(store: ObjectStore) -> ASGIApp:
         request = Request(method=scope["method"], resource=scope["path"])
         try:
             request = read_request(scope)
-            answer = await _answer(store, pool, request, receive)
+            answer = await _answer(store, pool, request, receive, heard)
         except ClientGone:
             return
         except S3Error as error:
@@ -50,9 +54,12 @@ def s3_app(store: ObjectStore) -> ASGIApp:
     return app
 
 
-async def _answer(store: ObjectStore, pool: Pool, request: Request, receive: Receive) -> Answer:
+async def _answer(
+    store: ObjectStore, pool: Pool, request: Request, receive: Receive, heard: Callable[[Request, str], None]
+) -> Answer:
     check_expiry(request.query)
     route = find_route(request)
+    heard(request, route.name)
     if isinstance(route, Upload):
         return await _upload(store, pool, route, request, receive)
     if request.method in ("PUT", "POST"):
