@@ -114,11 +114,11 @@ class DeployEndpointOperator(BaseOperator):
 
         endpoint = event["endpoint"]
         state: Any = context["task_state_store"].get(STATE_KEY)
-        wanted, previous = state["config"], state["previous"]
+        wanted = state["config"]
         description = hosting.describe_endpoint(self._sagemaker, endpoint)
         live = hosting.endpoint_state(description, wanted)
         if live is not EndpointState.LIVE:
-            self._put_back(endpoint, previous, live)
+            self._put_back(endpoint, state, live)
             reason = (description or {}).get("FailureReason", "no reason was given")
             status = (description or {}).get("EndpointStatus", "absent")
             raise AirflowException(
@@ -128,7 +128,7 @@ class DeployEndpointOperator(BaseOperator):
         try:
             answer = self._smoke(endpoint)
         except Exception as error:
-            self._put_back(endpoint, previous, live)
+            self._put_back(endpoint, state, live)
             raise AirflowException(
                 f"endpoint {endpoint} did not answer the smoke request, and was put back: {error}"
             ) from error
@@ -187,11 +187,12 @@ class DeployEndpointOperator(BaseOperator):
         description = hosting.describe_endpoint(self._sagemaker, endpoint)
         state = hosting.endpoint_state(description, config)
         known: Any = context["task_state_store"].get(STATE_KEY)
-        # A retry after the update has begun must not take the new configuration for the previous one.
-        previous = known["previous"] if known and known["config"] == config else None
-        if previous is None and description is not None and state is EndpointState.OTHER:
-            previous = description["EndpointConfigName"]
-        context["task_state_store"].set(STATE_KEY, {"config": config, "previous": previous or ""})
+        # What was there before is written down once: a retry after the update has begun must not take the new
+        # configuration for the previous one.
+        if not known or known["config"] != config:
+            previous = description["EndpointConfigName"] if description and state is EndpointState.OTHER else ""
+            known = {"config": config, "previous": previous, "was_live": state is EndpointState.LIVE}
+            context["task_state_store"].set(STATE_KEY, known)
         if state is EndpointState.FAILED:
             self.log.info("endpoint %s has failed; SageMaker allows only its deletion, so it is made anew", endpoint)
             self._delete(endpoint)
@@ -203,7 +204,7 @@ class DeployEndpointOperator(BaseOperator):
             self.log.info("creating endpoint %s on %s", endpoint, config)
             self._sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=config, Tags=tags)
         elif state is EndpointState.OTHER:
-            self.log.info("updating endpoint %s from %s to %s", endpoint, previous, config)
+            self.log.info("updating endpoint %s from %s to %s", endpoint, known["previous"], config)
             self._sagemaker.update_endpoint(
                 EndpointName=endpoint, EndpointConfigName=config, RetainAllVariantProperties=False
             )
@@ -221,9 +222,11 @@ class DeployEndpointOperator(BaseOperator):
             raise AirflowException("the answer was empty")
         return text
 
-    def _put_back(self, endpoint: str, previous: str, live: EndpointState) -> None:
+    def _put_back(self, endpoint: str, before: dict[str, Any], live: EndpointState) -> None:
         """Leave no half-made endpoint serving: the configuration before, or nothing where nothing was."""
-        if live is EndpointState.ABSENT or (live is EndpointState.OTHER and previous):
+        previous = before["previous"]
+        # What served this very configuration before this task began is not ours to take away.
+        if before["was_live"] or live is EndpointState.ABSENT or (live is EndpointState.OTHER and previous):
             return
         if not previous:
             self.log.warning("deleting endpoint %s: it was new, and does not serve", endpoint)

@@ -165,6 +165,8 @@ class JobOperator(BaseOperator):
             request = self.build(deployment, job_name, f"s3://{deployment.bucket}/{identity.prefix(generation)}")
             preflight.check(self.kind.operation, request)
             request_hash = _hash(request, job_name, identity.prefix(generation))
+            if state.get("job_name") == job_name and self._deadline(context) <= datetime.now(UTC):
+                self._see_ended(job_name)  # its time had run out: the next generation gets a time of its own
             observed = self._observe(identity, job_name, request_hash)
             decision = decide(observed, cleared=cleared, on_clear=self.on_clear)
             self.log.info("%s %s: %s", decision.action.value, job_name, decision.reason)
@@ -231,8 +233,7 @@ class JobOperator(BaseOperator):
         end, pause = time.monotonic() + remaining.total_seconds(), FIRST_SECONDS
         while True:
             found = observe.describe(self._sagemaker, self.kind, job_name)
-            for line in tail.read(client("logs", self.aws_conn_id, self.region_name)):
-                self.log.info(line)
+            self._show(tail)
             if found is None or self.kind.outcome(found) is not Outcome.ACTIVE:
                 return {"job_name": job_name, "log_tokens": tail.tokens}
             if time.monotonic() > end:
@@ -240,17 +241,25 @@ class JobOperator(BaseOperator):
             time.sleep(pause)
             pause = min(pause * GROWTH, self.poll_seconds)
 
+    def _show(self, tail: LogTail) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            for line in tail.read(client("logs", self.aws_conn_id, self.region_name)):
+                self.log.info(line)
+        except (ClientError, BotoCoreError) as error:
+            self.log.warning("the job's log cannot be read: %s", error)  # its result still counts
+
     def _final_lines(self, job_name: str, tokens: dict[str, str]) -> list[str]:
         """Show what the log has gained since the trigger's last look, and return the end of it."""
         from botocore.exceptions import BotoCoreError, ClientError
 
-        logs = client("logs", self.aws_conn_id, self.region_name)
+        self._show(LogTail(self.kind, job_name, tokens))
         try:
-            for line in LogTail(self.kind, job_name, tokens).read(logs):
-                self.log.info(line)
-            return list(LogTail(self.kind, job_name).read(logs))[-LAST_LINES:]
-        except (ClientError, BotoCoreError) as error:
-            self.log.warning("the job's log cannot be read: %s", error)  # its result still counts
+            return list(LogTail(self.kind, job_name).read(client("logs", self.aws_conn_id, self.region_name)))[
+                -LAST_LINES:
+            ]
+        except (ClientError, BotoCoreError):
             return []
 
     def _stop_for_timeout(self, job_name: str) -> None:

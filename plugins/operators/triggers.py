@@ -97,8 +97,12 @@ class JobTrigger(BaseTrigger):
         """Whether the job has ended; new log lines go to the task's log. Blocking."""
         kind = KINDS[self.kind]
         found = observe.describe(client("sagemaker", self.aws_conn_id, self.region_name), kind, self.job_name)
-        for line in tail.read(client("logs", self.aws_conn_id, self.region_name)):
-            self.log.info(line)
+        try:
+            for line in tail.read(client("logs", self.aws_conn_id, self.region_name)):
+                self.log.info(line)
+        except Exception as error:
+            # A log that cannot be read must not hide that the job has ended.
+            self.log.warning("the log of %s cannot be read: %s", self.job_name, error)
         # A job that is gone has ended too; what that means is the operator's to say.
         return found is None or kind.outcome(found) is not Outcome.ACTIVE
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -237,3 +239,13 @@ def test_airflow_called_nothing_that_the_workers_policy_does_not_allow(pipelines
 
 def test_poisoned_profile_was_never_used(poison: Poison, scored: Run) -> None:
     assert poison.what_touched_it() == []
+
+
+def test_second_up_says_that_it_is_up(pipelines: Pipelines) -> None:
+    layout = pipelines.layout
+    environment = {"MILLRACE_PROJECT": str(layout.project), "MILLRACE_PORT": str(layout.first_port)}
+    again = subprocess.run(
+        [sys.executable, "-m", "millrace.cli", "up"], env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert again.returncode == 1
+    assert "the stack is up already" in again.stdout

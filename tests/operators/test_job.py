@@ -66,7 +66,7 @@ class Attempt:
 
     def execute(self, arguments: list[str], **options: Any) -> Any:
         operator = self.operator(arguments, **options)
-        return operator.execute({"ti": self.ti, "task_state_store": self.store})  # type: ignore[typeddict-item]
+        return operator.execute({"ti": self.ti, "task_state_store": self.store})
 
     def defer(self, arguments: list[str]) -> JobTrigger:
         with pytest.raises(TaskDeferred) as deferred:

@@ -91,7 +91,3 @@ def test_the_tracking_uri_of_the_environment_is_used_when_none_is_given(
     register(registry, model)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking_uri)
     assert Registry().version(model, "1").source == "s3://bucket/a/model.tar.gz"
-
-
-def test_a_name_with_an_apostrophe_is_registered_once_like_any_other(registry: Registry, model: str) -> None:
-    assert [register(registry, f"o'brien-{model}").version for _ in range(2)] == ["1", "1"]

@@ -59,7 +59,9 @@ def test_artifacts_are_uploaded_whole(client: Any, tracking_uri: str, experiment
     figure.write_bytes(bytes(range(256)))
     run_id = log(tracking_uri, experiment, artifacts={"confusion.png": figure})
     assert [found.path for found in client.list_artifacts(run_id)] == ["confusion.png"]
-    fetched = client.download_artifacts(run_id, "confusion.png")
+    back = tmp_path / "back"
+    back.mkdir()
+    fetched = client.download_artifacts(run_id, "confusion.png", str(back))
     assert Path(fetched).read_bytes() == bytes(range(256))
 
 

@@ -98,8 +98,7 @@ class AirflowApi:
             f"/dags/{dag_id}/dagRuns/{_quoted(run_id)}/taskInstances/{task_id}/logs/{attempt}"
             f"?map_index={map_index}&full_content=true"
         )
-        content = self.call("GET", path)["content"]
-        return [str(row.get("event", row)) if isinstance(row, dict) else str(row) for row in content]
+        return [line for row in self.call("GET", path)["content"] for line in _lines(row)]
 
     def approval(self, dag_id: str, run_id: str, task_id: str) -> dict[str, Any]:
         """The pending question of a task that waits for a person."""
@@ -132,6 +131,14 @@ class AirflowApi:
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             raise ApiError(method, path, error.code, error.read().decode(errors="replace")) from error
+
+
+def _lines(row: Any) -> list[str]:
+    """A log row as a person reads it: the event, and what was raised."""
+    if not isinstance(row, dict):
+        return [str(row)]
+    raised = [f"{error['exc_type']}: {error['exc_value']}" for error in row.get("error_detail") or []]
+    return [str(row.get("event", "")), *(line for text in raised for line in text.splitlines())]
 
 
 def _quoted(text: str) -> str:

@@ -15,6 +15,7 @@ from rich.table import Table
 from .airflow_api import AirflowApi
 
 POLL_SECONDS = 1.0
+ANSWER_SECONDS = 2.5
 COLOURS = {
     "success": "green", "failed": "red", "upstream_failed": "red", "running": "cyan", "deferred": "magenta",
     "awaiting_input": "yellow", "up_for_retry": "yellow", "skipped": "dim", "queued": "blue", "scheduled": "blue",
@@ -50,7 +51,7 @@ class Follower:
         self._api = api
         self._console = console
         self._on_waiting = on_waiting
-        self._asked: set[tuple[str, str]] = set()
+        self._asked: dict[tuple[str, str, int], float] = {}
 
     def follow(self, runs: Sequence[Followed]) -> None:
         """Wait until every run has ended.
@@ -88,9 +89,16 @@ class Follower:
             if state != before and not self._console.is_terminal and state in COLOURS:
                 seconds = f" {task['duration']:.1f} s" if task.get("duration") and state in ENDED else ""
                 self._console.print(f"{run.dag_id}.{name}: {state}{seconds}", highlight=False)
-            if state == "awaiting_input" and (run.run_id, name) not in self._asked:
-                self._asked.add((run.run_id, name))
-                self._on_waiting(run, name)
+            if state == "awaiting_input":
+                self._ask(run, name, int(task["try_number"]))
+
+    def _ask(self, run: Followed, name: str, attempt: int) -> None:
+        """Pass a question on, once for each attempt, when it has stood for a moment: docs/decisions/0016."""
+        question = (run.run_id, name, attempt)
+        first_seen = self._asked.setdefault(question, time.monotonic())
+        if time.monotonic() - first_seen >= ANSWER_SECONDS:
+            self._asked[question] = float("inf")
+            self._on_waiting(run, name)
 
     def _table(self, runs: Sequence[Followed]) -> Table:
         table = Table(box=None, pad_edge=False)

@@ -29,14 +29,14 @@ class LogTail:
         from botocore.exceptions import ClientError
 
         try:
-            answer = logs.describe_log_streams(
+            pages = logs.get_paginator("describe_log_streams").paginate(
                 logGroupName=self._kind.log_group, logStreamNamePrefix=f"{self._job_name}/"
             )
+            streams = sorted(stream["logStreamName"] for page in pages for stream in page["logStreams"])
         except ClientError as error:
             if error.response["Error"]["Code"] == "ResourceNotFoundException":
                 return
             raise
-        streams = sorted(stream["logStreamName"] for stream in answer["logStreams"])
         for stream in streams:
             # `<job>/algo-1-<id>`: the host says which instance spoke
             host = "-".join(stream.rpartition("/")[2].split("-")[:2])

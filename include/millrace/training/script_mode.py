@@ -56,9 +56,16 @@ def fetch_code(location: str) -> None:
         path = Path(folder) / "source.tar.gz"
         if location.startswith("s3://"):
             import boto3
+            from botocore.config import Config
+            from botocore.exceptions import BotoCoreError, ClientError
 
             parts = urlsplit(location)
-            boto3.client("s3").download_file(parts.netloc, parts.path.lstrip("/"), str(path))
+            # A store that is restarting is back within a minute; a job should not fail for that.
+            patient = Config(retries={"mode": "standard", "max_attempts": 10})
+            try:
+                boto3.client("s3", config=patient).download_file(parts.netloc, parts.path.lstrip("/"), str(path))
+            except (BotoCoreError, ClientError) as error:
+                raise ScriptModeError(f"the source archive {location} cannot be fetched: {error}") from error
         else:
             path = Path(location)
         if path.is_dir():
@@ -93,7 +100,7 @@ def environment(hyperparameters: dict[str, Any], resources: dict[str, Any], prog
         "OUTPUT_INTERMEDIATE_DIR": str(BASE / "output/intermediate"),
         "MODEL_DIR": str(BASE / "model"),
         "NUM_CPUS": len(os.sched_getaffinity(0)),
-        "NUM_GPUS": len(list(Path("/dev").glob("nvidia[0-9]*"))),
+        "NUM_GPUS": gpu_count(),
         "LOG_LEVEL": hyperparameters.get("sagemaker_container_log_level", 20),
         "IS_HETERO": len(resources.get("instance_groups", [])) > 1,
         "FRAMEWORK_PARAMS": {k: v for k, v in hyperparameters.items() if k.startswith("sagemaker_")},
@@ -109,6 +116,10 @@ def environment(hyperparameters: dict[str, Any], resources: dict[str, Any], prog
     # gloo and NCCL choose an interface by the host's name unless they are told.
     interface = resources["network_interface_name"]
     return encoded | {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
+
+
+def gpu_count() -> int:
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
 def user_arguments(user: dict[str, Any]) -> list[str]:
@@ -142,8 +153,8 @@ def command(program: str, hyperparameters: dict[str, Any], resources: dict[str, 
         if not program.endswith(".py"):
             raise ScriptModeError(f"torchrun needs a Python program, and sagemaker_program is {program!r}")
         hosts = resources["hosts"]
-        processes = str(hyperparameters.get("sagemaker_nproc_per_node", os.environ.get("SM_NUM_GPUS", "0")))
-        launcher = ["torchrun", "--nnodes", str(len(hosts)), "--nproc_per_node", processes if int(processes) else "1"]
+        processes = int(hyperparameters.get("sagemaker_nproc_per_node", gpu_count()) or 1)
+        launcher = ["torchrun", "--nnodes", str(len(hosts)), "--nproc_per_node", str(processes)]
         if len(hosts) > 1:
             rank = hosts.index(resources["current_host"])
             launcher += ["--master_addr", hosts[0], "--master_port", port, "--node_rank", str(rank)]
