@@ -19,7 +19,12 @@ from tests.runtime.process import IMAGE, ROLE
 
 MODEL = ServiceModel(Loader().load_service_model("sagemaker", "service-2"), "sagemaker")
 OPERATIONS = {xform_name(name): name for name in MODEL.operation_names}
-OUTCOMES = {"active": Outcome.ACTIVE, "success": Outcome.SUCCEEDED, "failure": Outcome.FAILED, "stopped": Outcome.STOPPED}
+OUTCOMES = {
+    "active": Outcome.ACTIVE,
+    "success": Outcome.SUCCEEDED,
+    "failure": Outcome.FAILED,
+    "stopped": Outcome.STOPPED,
+}
 # A status of a job that is being taken away: whoever waits for it waits in vain.
 MAY_BE_ABSENT = {"Deleting", "DeleteFailed"}
 SERVES = "def model_fn(d): return 1\ndef transform_fn(model, body, content_type, accept):\n    {act}\n    return body\n"
@@ -148,9 +153,9 @@ def test_jobs_are_listed_by_the_beginning_of_their_names(small: Small) -> None:
 def test_the_log_of_a_job_lies_in_the_group_that_the_table_names(small: Small) -> None:
     name = small.create("ends")
     small.end(name)
-    streams = small.jobs.logs.describe_log_streams(
-        logGroupName=small.kind.log_group, logStreamNamePrefix=f"{name}/"
-    )["logStreams"]
+    streams = small.jobs.logs.describe_log_streams(logGroupName=small.kind.log_group, logStreamNamePrefix=f"{name}/")[
+        "logStreams"
+    ]
     assert [re.sub(r"-\d+$", "", stream["logStreamName"]) for stream in streams] == [f"{name}/algo-1"]
 
 

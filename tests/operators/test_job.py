@@ -197,8 +197,7 @@ def test_trigger_survives_serialization_streams_the_log_and_fires_at_the_end(
     copy = JobTrigger(**arguments | {"not_before": 0.0})
 
     async def first() -> Any:
-        async for event in copy.run():
-            return event.payload
+        return (await anext(copy.run())).payload
 
     payload = asyncio.run(first())
     assert payload["job_name"] == trigger.job_name

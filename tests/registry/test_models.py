@@ -20,7 +20,9 @@ def model() -> str:
 
 
 def register(registry: Registry, model: str, source: str = "s3://bucket/a/model.tar.gz") -> ModelVersion:
-    return registry.register(model, source=source, run_id=None, metrics={"accuracy": 0.1 + 0.2}, tags={"team": "vision"})
+    return registry.register(
+        model, source=source, run_id=None, metrics={"accuracy": 0.1 + 0.2}, tags={"team": "vision"}
+    )
 
 
 def test_a_registered_version_is_the_candidate_with_its_source_metrics_and_tags(registry: Registry, model: str) -> None:

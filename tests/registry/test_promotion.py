@@ -25,7 +25,9 @@ def test_a_candidate_above_its_floors_passes_when_there_is_no_champion() -> None
 def test_a_candidate_below_a_floor_fails_with_both_numbers() -> None:
     verdict = judge({"accuracy": 0.25}, None, least=FLOOR, tolerance=0.0, compared="accuracy")
     assert not verdict.passed
-    assert [(f.subject, f.message) for f in verdict.findings] == [("accuracy", "accuracy is 0.2500; at least 0.5 is needed")]
+    assert [(f.subject, f.message) for f in verdict.findings] == [
+        ("accuracy", "accuracy is 0.2500; at least 0.5 is needed")
+    ]
     assert verdict.findings[0].message in verdict.summary
 
 
@@ -36,7 +38,9 @@ def test_a_metric_that_the_evaluation_did_not_report_fails_its_floor() -> None:
 
 
 def test_every_floor_that_is_missed_is_named() -> None:
-    verdict = judge({"a": 0.0, "b": 0.0, "c": 1.0}, None, least={"a": 0.5, "b": 0.5, "c": 0.5}, tolerance=0.0, compared="a")
+    verdict = judge(
+        {"a": 0.0, "b": 0.0, "c": 1.0}, None, least={"a": 0.5, "b": 0.5, "c": 0.5}, tolerance=0.0, compared="a"
+    )
     assert [finding.subject for finding in verdict.findings] == ["a", "b"]
 
 

@@ -88,7 +88,11 @@ def test_a_change_edits_document_and_status_and_moves_the_time_of_modification(d
     changed = database.change(KIND, "a", edit)
     assert changed == database.get(KIND, "a")
     assert changed is not None
-    assert (changed.status, changed.document["phase"], changed.document["request"]) == ("Completed", "done", {"name": "a"})
+    assert (changed.status, changed.document["phase"], changed.document["request"]) == (
+        "Completed",
+        "done",
+        {"name": "a"},
+    )
     assert changed.created == created < changed.modified
 
 
@@ -152,9 +156,6 @@ def test_listings_are_sorted_by_each_column_both_ways(
     for name, status in (("b", "Failed"), ("c", "Completed"), ("a", "Stopped")):
         insert(database, name, status)
     database.change(KIND, "b", lambda document: None)
-    assert [
-        *names(database, sort_by="LastModifiedTime", descending=False)
-    ] == ["c", "a", "b"]
     assert names(database, sort_by=sort_by, descending=descending) == (order[::-1] if descending else order)
 
 

@@ -59,10 +59,10 @@ def test_a_good_request_is_returned_as_it_is() -> None:
 
 
 def test_a_value_over_its_maximum_is_refused_in_awss_words() -> None:
-    text = refusal(ResourceConfig=REQUEST["ResourceConfig"] | {"KeepAlivePeriodInSeconds": 3601})
+    text = refusal(ResourceConfig=REQUEST["ResourceConfig"] | {"KeepAlivePeriodInSeconds": 21601})
     assert text == (
-        "1 validation error detected: Value '3601' at 'resourceConfig.keepAlivePeriodInSeconds' failed to satisfy "
-        "constraint: Member must have value less than or equal to 3600"
+        "1 validation error detected: Value '21601' at 'resourceConfig.keepAlivePeriodInSeconds' failed to satisfy "
+        "constraint: Member must have value less than or equal to 21600"
     )
 
 
@@ -113,7 +113,9 @@ def test_items_of_lists_and_maps_are_named_by_their_place() -> None:
 
 def test_a_list_that_is_too_long_is_refused_by_length() -> None:
     tags = [{"Key": f"k{number}", "Value": ""} for number in range(51)]
-    assert "at 'tags' failed to satisfy constraint: Member must have length less than or equal to 50" in refusal(Tags=tags)
+    assert "at 'tags' failed to satisfy constraint: Member must have length less than or equal to 50" in refusal(
+        Tags=tags
+    )
 
 
 def test_a_long_value_is_shown_by_its_beginning() -> None:

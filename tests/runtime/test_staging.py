@@ -86,9 +86,7 @@ def test_a_prefix_is_a_plain_string_and_what_follows_its_last_slash_is_kept(
     assert stage(store, "s3://bucket/data/tr", tmp_path / "in") == {"train/a": b"data/train/a", "trial": b"data/trial"}
 
 
-def test_a_whole_bucket_is_staged_under_its_keys(
-    store: ObjectStore, put: Callable[..., None], tmp_path: Path
-) -> None:
+def test_a_whole_bucket_is_staged_under_its_keys(store: ObjectStore, put: Callable[..., None], tmp_path: Path) -> None:
     put("a", "b/c")
     assert stage(store, "s3://bucket", tmp_path / "in") == {"a": b"a", "b/c": b"b/c"}
 
@@ -252,9 +250,7 @@ def test_only_regular_files_leave_a_jobs_folder(planted: Path) -> None:
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_a_folder_is_uploaded_below_a_prefix_with_content_types(
-    store: ObjectStore, planted: Path, slash: str
-) -> None:
+def test_a_folder_is_uploaded_below_a_prefix_with_content_types(store: ObjectStore, planted: Path, slash: str) -> None:
     assert staging.upload_folder(store, planted, f"s3://bucket/out{slash}") == 2
     records = {record.key: record.content_type for record in store.list_keys("bucket", "")}
     assert records == {"out/b.txt": "text/plain", "out/deep/a.html": "text/html"}

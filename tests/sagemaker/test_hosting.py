@@ -52,7 +52,12 @@ def test_an_equal_model_is_made_once_and_found_again(jobs: Jobs, sagemaker: Any)
     "change", [{"image": "local/python"}, {"environment": {"A": "2"}}, {"model_data_uri": "s3://bucket/b/model.tar.gz"}]
 )
 def test_a_model_of_other_content_has_another_name(sagemaker: Any, change: dict[str, Any]) -> None:
-    arguments: dict[str, Any] = {"name": "digits", "role_arn": ROLE, "image": IMAGE, "model_data_uri": "s3://bucket/a/model.tar.gz"}
+    arguments: dict[str, Any] = {
+        "name": "digits",
+        "role_arn": ROLE,
+        "image": IMAGE,
+        "model_data_uri": "s3://bucket/a/model.tar.gz",
+    }
     one, other = ModelRequest(**arguments), ModelRequest(**arguments | change)
     assert ensure_model(sagemaker, "test", one, TAGS) != ensure_model(sagemaker, "test", other, TAGS)
 
@@ -76,7 +81,11 @@ def test_an_equal_configuration_is_made_once_and_another_instance_type_is_anothe
     ]
     assert names[0] == names[1] != names[2]
     (variant,) = sagemaker.describe_endpoint_config(EndpointConfigName=names[2])["ProductionVariants"]
-    assert (variant["InstanceType"], variant["ModelName"], variant["InitialVariantWeight"]) == ("ml.m5.large", model, 1.0)
+    assert (variant["InstanceType"], variant["ModelName"], variant["InitialVariantWeight"]) == (
+        "ml.m5.large",
+        model,
+        1.0,
+    )
 
 
 def test_what_sagemaker_would_refuse_is_refused_before_it_is_sent(sagemaker: Any) -> None:

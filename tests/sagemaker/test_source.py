@@ -112,7 +112,9 @@ def test_the_unpacked_archive_runs_where_nothing_is_installed(tmp_path: Path, pa
     with tarfile.open(fileobj=io.BytesIO(archive((package,)).data)) as tar:
         tar.extractall(target, filter="data")
     # -I -S: neither site-packages, where millrace is installed, nor the variables of this process
-    program = f"import sys; sys.path.insert(0, {str(target)!r}); import {package}.jobs.clean as m; m.late(); print(m.Verdict)"
+    program = (
+        f"import sys; sys.path.insert(0, {str(target)!r}); import {package}.jobs.clean as m; m.late(); print(m.Verdict)"
+    )
     ended = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, check=False)
     assert "millrace.verdict.Verdict" in ended.stdout, ended.stderr
 

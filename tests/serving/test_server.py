@@ -183,7 +183,9 @@ def test_other_paths_are_404(served: Running) -> None:
 
 def test_a_chunked_body_is_refused_and_not_misread(served: Running) -> None:
     connection = served.connect()
-    connection.request("POST", "/invocations", iter([b"[[1,", b"2]]"]), {"Content-Type": "application/json"}, encode_chunked=True)
+    connection.request(
+        "POST", "/invocations", iter([b"[[1,", b"2]]"]), {"Content-Type": "application/json"}, encode_chunked=True
+    )
     response = connection.getresponse()
     assert response.status == 413
     assert b"Content-Length" in response.read()

@@ -47,11 +47,16 @@ class Tree:
 
     base: Path
 
-    def write(self, hyperparameters: Mapping[str, str], files: Mapping[str, str], channels: tuple[str, ...] = ()) -> None:
+    def write(
+        self, hyperparameters: Mapping[str, str], files: Mapping[str, str], channels: tuple[str, ...] = ()
+    ) -> None:
         for folder in ("input/config", "model", "output/data", *(f"input/data/{name}" for name in channels)):
             (self.base / folder).mkdir(parents=True)
         (self.base / "source.tar.gz").write_bytes(archive(files))
-        told = {"sagemaker_program": '"train.py"', "sagemaker_submit_directory": json.dumps(str(self.base / "source.tar.gz"))}
+        told = {
+            "sagemaker_program": '"train.py"',
+            "sagemaker_submit_directory": json.dumps(str(self.base / "source.tar.gz")),
+        }
         documents = {
             "hyperparameters": {k: v for k, v in {**told, **hyperparameters}.items() if v},
             "resourceconfig": RESOURCES,
@@ -124,7 +129,11 @@ def test_the_variables_of_script_mode_say_where_everything_is(tree: Tree) -> Non
 
 
 def test_a_script_imports_what_lies_beside_it(tree: Tree) -> None:
-    files = {"train.py": "from parts import network\nprint(network.NAME)\n", "parts/__init__.py": "", "parts/network.py": "NAME='net'"}
+    files = {
+        "train.py": "from parts import network\nprint(network.NAME)\n",
+        "parts/__init__.py": "",
+        "parts/network.py": "NAME='net'",
+    }
     tree.write({}, files)
     assert "net" in tree.run().stdout
 
@@ -182,7 +191,9 @@ def test_a_failing_script_leaves_its_own_traceback_and_exit_code(tree: Tree) -> 
     ended = tree.run()
     assert ended.returncode == 1
     assert "epoch 1" in ended.stdout
-    assert tree.failure.startswith("AlgorithmError: train.py ended with exit code 1\nTraceback (most recent call last):")
+    assert tree.failure.startswith(
+        "AlgorithmError: train.py ended with exit code 1\nTraceback (most recent call last):"
+    )
     assert tree.failure.endswith("RuntimeError: the loss is not a number")
 
 
@@ -233,7 +244,8 @@ def test_what_a_script_leaves_running_does_not_hold_its_job_open(tree: Tree) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("3", 3), ("0.5", 0.5), ('"3"', "3"), ("true", True), ("True", "True"), ("", ""), ("a: b", "a: b")]
+    ("text", "value"),
+    [("3", 3), ("0.5", 0.5), ('"3"', "3"), ("true", True), ("True", "True"), ("", ""), ("a: b", "a: b")],
 )
 def test_hyperparameters_are_json_where_they_can_be_and_text_where_not(text: str, value: object) -> None:
     assert decoded(text) == value
@@ -278,7 +290,9 @@ def test_torchrun_without_a_python_program_is_refused() -> None:
 
 @pytest.mark.parametrize("said", [False, "true", 1, None])
 def test_torchrun_is_used_only_when_it_is_truly_asked_for(said: object) -> None:
-    argv = command("train.py", {"sagemaker_torch_distributed_enabled": said}, {"hosts": ["a"], "current_host": "a"}, "1")
+    argv = command(
+        "train.py", {"sagemaker_torch_distributed_enabled": said}, {"hosts": ["a"], "current_host": "a"}, "1"
+    )
     assert argv == [sys.executable, "train.py"]
 
 
