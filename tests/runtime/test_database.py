@@ -1,4 +1,4 @@
-"""What the runtime remembers: pages, filters and sorts of listings, tags that go with their resource, and all of it again."""
+"""What the runtime remembers: pages, filters and sorts of listings, tags that go with their resource, across restarts."""
 
 from __future__ import annotations
 

@@ -128,7 +128,8 @@ def test_cores_that_are_held_are_taken_last() -> None:
 
 @pytest.mark.parametrize("threads", [8])
 def test_threads_never_get_the_same(threads: int) -> None:
-    leases, taken, barrier = Leases(), [], threading.Barrier(threads)
+    leases, barrier = Leases(), threading.Barrier(threads)
+    taken: list[Lease] = []
 
     def take() -> None:
         barrier.wait()

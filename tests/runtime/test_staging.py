@@ -218,8 +218,8 @@ def test_an_archive_that_unpacks_to_more_than_the_disk_holds_is_refused_before_i
     bomb.size = staging.MAX_UNPACKED_BYTES + 1
     raw = io.BytesIO()
     with tarfile.open(fileobj=raw, mode="w:gz", format=tarfile.PAX_FORMAT) as tar:
-        tar.fileobj.write(bomb.tobuf(tarfile.PAX_FORMAT))  # type: ignore[union-attr]
-        tar.fileobj.write(b"\0" * 10_240)  # type: ignore[union-attr]
+        tar.fileobj.write(bomb.tobuf(tarfile.PAX_FORMAT))
+        tar.fileobj.write(b"\0" * 10_240)
     with pytest.raises(JobFailed, match="unpacks to more than 50 GiB"):
         unpack(raw.getvalue(), tmp_path)
     assert tree(tmp_path / "deep/model") == {}
@@ -262,7 +262,7 @@ def test_a_folder_is_uploaded_to_a_bucket_itself(store: ObjectStore, planted: Pa
 
 
 def test_an_upload_to_a_bucket_that_is_not_there_names_the_output(store: ObjectStore, planted: Path) -> None:
-    with pytest.raises(JobFailed, match="the output s3://no-such-bucket/out/b.txt cannot be written"):
+    with pytest.raises(JobFailed, match=r"the output s3://no-such-bucket/out/b\.txt cannot be written"):
         staging.upload_folder(store, planted, "s3://no-such-bucket/out")
 
 

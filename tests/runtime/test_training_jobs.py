@@ -12,7 +12,7 @@ import botocore.exceptions
 import pytest
 
 from tests.runtime.jobs import Jobs, archive
-from tests.runtime.process import RuntimeProcess, until
+from tests.runtime.process import RuntimeProcess, needs_sandbox, until
 
 REPORT = """
 import json, os, pathlib, socket, sys
@@ -206,6 +206,7 @@ def test_lost_host_fails_the_job_by_name(own_runtime: RuntimeProcess) -> None:
     until(lambda: not [p for p in own_runtime.processes() if "train.py" in " ".join(p.cmdline())], 10, "no orphan")
 
 
+@needs_sandbox
 def test_isolated_job_has_no_network(jobs: Jobs) -> None:
     health = jobs.runtime.url
     script = f"import urllib.request\nurllib.request.urlopen('{health}/health', timeout=3)\n"
@@ -244,6 +245,7 @@ except OSError as error:
     assert jobs.s3.get_object(Bucket="bucket", Key="guarded/data.txt")["Body"].read() == b"as it was"
 
 
+@needs_sandbox
 def test_job_does_not_see_the_checkout_the_home_or_other_jobs(jobs: Jobs, runtime: RuntimeProcess) -> None:
     script = f"""
 import json, os, pathlib

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import string
 from typing import Any
@@ -53,7 +54,7 @@ def test_no_batch_is_over_the_limit_and_none_is_empty(lines: list[bytes], limit:
 @given(LINES, st.integers(32, 200))
 def test_batches_are_as_few_as_the_limit_allows(lines: list[bytes], limit: int) -> None:
     made = list(batches(b"\n".join(lines), "Line", "MultiRecord", limit))
-    for batch, following in zip(made, made[1:], strict=False):
+    for batch, following in itertools.pairwise(made):
         assert len(batch) + len(following.splitlines(keepends=True)[0]) > limit
 
 

@@ -52,7 +52,9 @@ def test_processing_transform_and_endpoint_work_alike(jobs: Jobs) -> None:
     assert description["TransformJobStatus"] == "Completed", description.get("FailureReason")
     assert output(jobs, name) == {"a.csv.out": "2.0\n4.0\n"}
     endpoint = Endpoint(jobs)
-    assert endpoint.create(jobs.endpoint_config(jobs.model(ANSWERS.format(answer="one"))))["EndpointStatus"] == "InService"
+    assert (
+        endpoint.create(jobs.endpoint_config(jobs.model(ANSWERS.format(answer="one"))))["EndpointStatus"] == "InService"
+    )
     assert endpoint.ask("x") == "one:x"
     endpoint.delete()
 

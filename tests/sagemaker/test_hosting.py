@@ -89,10 +89,10 @@ def test_an_equal_configuration_is_made_once_and_another_instance_type_is_anothe
 
 
 def test_what_sagemaker_would_refuse_is_refused_before_it_is_sent(sagemaker: Any) -> None:
-    with pytest.raises(PreflightError, match="PrimaryContainer.Image"):
+    with pytest.raises(PreflightError, match=r"PrimaryContainer\.Image"):
         ensure_model(sagemaker, "test", model_request("s3://bucket/d/model.tar.gz", image="an image"), TAGS)
     config = EndpointConfigRequest(name="digits", model_name="m", instance_type="ml.c5.huge")
-    with pytest.raises(PreflightError, match="InstanceType is 'ml.c5.huge'"):
+    with pytest.raises(PreflightError, match=r"InstanceType is 'ml\.c5\.huge'"):
         ensure_endpoint_config(sagemaker, "test", config, TAGS)
 
 

@@ -60,7 +60,9 @@ def refusal(operation: str, request: dict[str, Any]) -> str:
 
 
 def botocore_refuses(operation: str, request: dict[str, Any]) -> bool:
-    return bool(ParamValidator().validate(request, MODEL.operation_model(operation).input_shape).has_errors())
+    shape = MODEL.operation_model(operation).input_shape
+    assert shape is not None
+    return bool(ParamValidator().validate(request, shape).has_errors())
 
 
 def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

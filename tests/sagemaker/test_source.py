@@ -23,7 +23,7 @@ DIGITS = ("pipelines.digits",)
 PACKAGE = {
     "__init__.py": "",
     "jobs/__init__.py": "",
-    "jobs/clean.py": "from millrace.verdict import Verdict\n\n\ndef late() -> None:\n    import millrace.training.script_mode\n",
+    "jobs/clean.py": "from millrace.verdict import Verdict\ndef late():\n    import millrace.training.script_mode\n",
     "suite.json": "{}",
     "page.html": "<p>",
     "notes.txt": "n",
