@@ -53,7 +53,7 @@ class Verdict:
 
     def __post_init__(self) -> None:
         for name, value in self.metrics.items():
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not _is_finite(value):
                 raise VerdictError(f"metric {name!r} of verdict {self.gate!r} is {value!r}; it must be a finite number")
 
     def to_json(self) -> str:
@@ -67,6 +67,13 @@ class Verdict:
         return path
 
 
+def _is_finite(value: float) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond what a float holds
+        return False
+
+
 def parse(text: str | bytes) -> Verdict:
     """The verdict in a JSON document that came from outside.
 
@@ -77,7 +84,7 @@ def parse(text: str | bytes) -> Verdict:
         raise VerdictError(f"the verdict is {len(text)} bytes; at most {MAX_BYTES} are read")
     try:
         document = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise VerdictError(f"the verdict is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise VerdictError(f"the verdict is a JSON {type(document).__name__}; it must be an object")

@@ -53,7 +53,9 @@ class Deployments:
     def live(self) -> str:
         """What the endpoint answers, or nothing when there is none."""
         try:
-            answer = self.jobs.runtime.client("sagemaker-runtime").invoke_endpoint(EndpointName=self.endpoint, Body=b"x")
+            answer = self.jobs.runtime.client("sagemaker-runtime").invoke_endpoint(
+                EndpointName=self.endpoint, Body=b"x"
+            )
         except botocore.exceptions.ClientError as error:
             assert "not found" in str(error)
             return ""

@@ -1,4 +1,4 @@
-"""The base of all job operators against a real runtime: first run, reconnect, adopt, failed prior, clear, other deployment."""
+"""The base of all job operators against a real runtime: first run, reconnect, adopt, failed prior, clear, kill."""
 
 from __future__ import annotations
 

@@ -183,8 +183,8 @@ def test_map_entries_are_held_against_the_limits_of_keys_and_values() -> None:
         (("OutputDataConfig",), "s3://bucket/out", "must be a mapping"),
         (("EnableNetworkIsolation",), "yes", "must be True or False"),
         (("EnableNetworkIsolation",), 1, "must be True or False"),
-        (("ResourceConfig", "InstanceCount"), "2", "must be a number"),
-        (("ResourceConfig", "InstanceCount"), True, "must be a number"),
+        (("ResourceConfig", "InstanceCount"), "2", "must be a whole number"),
+        (("ResourceConfig", "InstanceCount"), True, "must be a whole number"),
         (("InputDataConfig",), {}, "must be a list"),
     ],
 )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 CANDIDATE, CHAMPION = "candidate", "champion"
+MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 METRIC_TAG, BASELINE_TAG, JOB_TAG = "metric.", "millrace.baseline", "millrace.job"
 
 
@@ -56,7 +57,7 @@ class Registry:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-        for known in self._client.search_model_versions(f"name = '{_quoted(name)}'"):
+        for known in self._client.search_model_versions(f"name = {_quoted(name)}"):
             if known.source == source:
                 version = known
                 break
@@ -77,6 +78,8 @@ class Registry:
         try:
             return _model_version(self._client.get_model_version(name, str(version)))
         except MlflowException as error:
+            if error.error_code not in MISSING:
+                raise
             raise RegistryError(f"the registry has no version {version} of model {name!r}") from error
 
     def by_alias(self, name: str, alias: str) -> ModelVersion | None:
@@ -86,7 +89,7 @@ class Registry:
         try:
             return _model_version(self._client.get_model_version_by_alias(name, alias))
         except MlflowException as error:
-            if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            if error.error_code in MISSING:
                 return None
             raise
 
@@ -119,4 +122,5 @@ def _model_version(found: Any) -> ModelVersion:
 
 
 def _quoted(text: str) -> str:
-    return text.replace("'", "''")
+    """A name inside a filter of MLflow, which has no escapes: the kind of quote that the name does not hold."""
+    return f'"{text}"' if "'" in text else f"'{text}'"

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 from millrace.verdict import Finding, Verdict
 
+ROUNDING = 1e-9
+
 
 def judge(
     candidate: Mapping[str, float],
@@ -40,7 +42,8 @@ def judge(
     if champion is not None and compared in champion:
         mine, theirs = candidate.get(compared), champion[compared]
         note = f"the champion's {compared} is {theirs:.4f}"
-        if mine is None or mine < theirs - tolerance:
+        # 0.8 - 0.1 is a little more than 0.7 in binary; the tolerance as people write it counts.
+        if mine is None or mine < theirs - tolerance - ROUNDING:
             findings.append(
                 Finding(
                     subject=compared,

@@ -21,7 +21,7 @@ def log_run(
 ) -> str:
     """Log one job's result as an MLflow run and return the run's id. A retry finds the run it made by the job's name.
 
-    `artifacts` maps names to local files; a name is a path below the run's artifacts.
+    `artifacts` maps names to local files; each is logged under its own file name.
     """
     from mlflow.tracking import MlflowClient
 

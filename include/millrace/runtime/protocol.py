@@ -40,8 +40,12 @@ def service_model(service: str) -> ServiceModel:
 def _compiled(pattern: str) -> re.Pattern[str]:
     for java, python in JAVA_CLASSES.items():
         pattern = pattern.replace(java, python)
+    pattern = pattern.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF")
     # `${1,128}` in tag patterns is a quantified anchor, which Python refuses; the lengths are checked apart.
-    return re.compile(re.sub(r"\$\{\d+,\d+\}", "", pattern))
+    try:
+        return re.compile(re.sub(r"\$\{\d+,\d+\}", "", pattern))
+    except re.error:
+        return re.compile(".*", re.DOTALL)  # a few of Java's cannot be said in Python: then only AWS can tell
 
 
 def operation(service: str, name: str) -> OperationModel:
@@ -66,7 +70,7 @@ def parse(service: str, name: str, body: bytes) -> dict[str, Any]:
     shape = operation(service, name).input_shape
     try:
         params = json.loads(body or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SerializationException(f"the body of {name} is not JSON: {error}") from error
     if not isinstance(params, dict):
         raise SerializationException(f"the body of {name} is a JSON {type(params).__name__}; it must be an object")

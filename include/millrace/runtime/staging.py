@@ -15,6 +15,7 @@ import os
 import shutil
 import stat
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -86,6 +87,11 @@ def materialise(found: Iterable[tuple[ObjectRecord, str]], folder: Path, *, link
         target = folder / relative
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
+            if target.exists():
+                raise JobFailed(
+                    f"ClientError: {record.key!r} and another key below the same prefix are both {relative!r}; end the "
+                    "S3 URI with a slash, or rename one"
+                )
             if link:
                 os.link(record.path, target)
             else:
@@ -115,7 +121,10 @@ def unpack_archive(path: Path, folder: Path, what: str) -> None:
                         f"{MAX_UNPACKED_MEMBERS} files; it is refused"
                     )
                 archive.extract(member, folder, filter="data")
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, OSError) as error:
+            # tarfile stops at its end mark; what follows holds the checksum of all that was read.
+            while archive.fileobj is not None and archive.fileobj.read(1024 * 1024):
+                pass
+    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, OSError) as error:
         raise JobFailed(f"ClientError: {what} cannot be unpacked as tar.gz: {error}") from error
 
 

@@ -31,9 +31,10 @@ class TaskIdentity:
 
     def prefix(self, generation: int) -> str:
         """The S3 prefix, below the bucket, of what this task writes in a generation."""
-        run = f"{slug(self.run_id)[:40].strip('-')}-{digest(self.run_id)[:8]}"
-        task = slug(self.task_id) + (f"-{self.map_index}" if self.map_index >= 0 else "")
-        return f"{self.deployment}/{slug(self.dag_id)}/{run}/{task}/{generation}"
+        run_hash = digest(self.dag_id, self.run_id)[:8]
+        task_hash = digest(self.dag_id, self.run_id, self.task_id, str(self.map_index))[:8]
+        run = f"{slug(self.run_id)[:40].strip('-')}-{run_hash}"
+        return f"{self.deployment}/{slug(self.dag_id)[:60]}/{run}/{slug(self.task_id)[:60]}-{task_hash}/{generation}"
 
     def tags(self, generation: int, request_hash: str, version: str) -> list[dict[str, str]]:
         """The tags that prove whose job it is."""

@@ -95,6 +95,13 @@ def _string(shape: dict[str, Any], value: Any, path: str) -> Iterator[str]:
         yield f"{path} is {value!r} and must match {shape['pattern']}"
 
 
+def _integer(shape: dict[str, Any], value: Any, path: str) -> Iterator[str]:
+    if isinstance(value, bool) or not isinstance(value, int):
+        yield f"{path} is {value!r} and must be a whole number"
+        return
+    yield from _size(shape, value, f"{path} is {value}", "")
+
+
 def _number(shape: dict[str, Any], value: Any, path: str) -> Iterator[str]:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         yield f"{path} is {value!r} and must be a number"
@@ -116,36 +123,45 @@ def _size(shape: dict[str, Any], size: float, what: str, unit: str) -> Iterator[
 
 _CHECKS: dict[str, Callable[[dict[str, Any], Any, str], Iterator[str]]] = {
     "structure": _structure, "list": _list, "map": _map, "string": _string,
-    "integer": _number, "long": _number, "float": _number, "double": _number, "boolean": _boolean,
+    "integer": _integer, "long": _integer, "float": _number, "double": _number, "boolean": _boolean,
 }  # fmt: skip
 
 
 def _cross_field(operation: str, request: dict[str, Any]) -> Iterator[str]:
     """Rules over several members, which no service model states."""
     if operation == "CreateTrainingJob":
-        stopping = request.get("StoppingCondition") or {}
+        stopping = _mapping(request.get("StoppingCondition"))
         wait, run = stopping.get("MaxWaitTimeInSeconds"), stopping.get("MaxRuntimeInSeconds")
         if isinstance(wait, int) and isinstance(run, int) and wait < run:
             yield f"MaxWaitTimeInSeconds ({wait}) must be at least MaxRuntimeInSeconds ({run})"
-        if request.get("EnableManagedSpotTraining") and wait is None:
+        if request.get("EnableManagedSpotTraining") is True and wait is None:
             yield "EnableManagedSpotTraining needs StoppingCondition.MaxWaitTimeInSeconds"
-        yield from _differ("channel", [c.get("ChannelName") for c in request.get("InputDataConfig") or []])
+        yield from _differ("channel", _names(request.get("InputDataConfig"), "ChannelName"))
     elif operation == "CreateProcessingJob":
-        inputs = [item.get("InputName") for item in request.get("ProcessingInputs") or []]
-        outputs = [o.get("OutputName") for o in (request.get("ProcessingOutputConfig") or {}).get("Outputs") or []]
-        yield from _differ("input", inputs)
-        yield from _differ("output", outputs)
+        yield from _differ("input", _names(request.get("ProcessingInputs"), "InputName"))
+        outputs = _mapping(request.get("ProcessingOutputConfig")).get("Outputs")
+        yield from _differ("output", _names(outputs, "OutputName"))
     elif operation == "CreateTransformJob":
         payload, concurrent = request.get("MaxPayloadInMB", 6), request.get("MaxConcurrentTransforms", 1)
         if isinstance(payload, int) and isinstance(concurrent, int) and payload * concurrent > 100:
             yield f"MaxPayloadInMB ({payload}) times MaxConcurrentTransforms ({concurrent}) is over 100"
-        split = (request.get("TransformInput") or {}).get("SplitType", "None")
-        if request.get("BatchStrategy") == "MultiRecord" and split == "None":
+        source = request.get("TransformInput")
+        split = _mapping(source).get("SplitType", "None")
+        if request.get("BatchStrategy") == "MultiRecord" and split == "None" and not is_template(source):
             yield "BatchStrategy MultiRecord needs a SplitType"
 
 
+def _mapping(value: Any) -> dict[str, Any]:
+    """A member as a mapping; what is none (a template, a mistake reported elsewhere) is an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def _names(items: Any, field: str) -> list[Any]:
+    return [_mapping(item).get(field) for item in items] if isinstance(items, (list, tuple)) else []
+
+
 def _differ(what: str, names: list[Any]) -> Iterator[str]:
-    twice = sorted({str(name) for name in names if names.count(name) > 1})
+    twice = sorted({str(name) for name in names if name is not None and names.count(name) > 1})
     if twice:
         yield f"{what} names must differ, and {', '.join(twice)} is used twice"
 

@@ -6,12 +6,12 @@ their files import. It is named by its SHA-256 and uploaded once.
 
 from __future__ import annotations
 
+import ast
 import functools
 import gzip
 import hashlib
 import importlib.util
 import io
-import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 SUFFIXES = frozenset({".py", ".json", ".html", ".txt", ".sh"})
-IMPORT = re.compile(rb"^\s*(?:from|import)\s+(millrace(?:\.\w+)?)", re.MULTILINE)
 MAX_BYTES = 20 * 1024 * 1024
 
 
@@ -69,12 +68,34 @@ def archive(packages: tuple[str, ...]) -> SourceArchive:
         for name, data in _files(package):
             files[name] = data
             if name.endswith(".py"):
-                waiting += [found.decode() for found in IMPORT.findall(data)]
+                waiting += _parts_of_millrace(name, data)
     size = sum(map(len, files.values()))
     if size > MAX_BYTES:
         raise SourceError(f"the packages {', '.join(packages)} hold {size} bytes of source; at most {MAX_BYTES} travel")
     data = _packed(files)
     return SourceArchive(data, hashlib.sha256(data).hexdigest())
+
+
+def _parts_of_millrace(name: str, data: bytes) -> list[str]:
+    """The parts of millrace that a file imports, such as `millrace.verdict`.
+
+    Raises:
+        SourceError: the file is not Python.
+    """
+    try:
+        tree = ast.parse(data)
+    except (SyntaxError, ValueError) as error:
+        raise SourceError(f"{name} is not valid Python: {error}") from error
+    named: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            named += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            named += (
+                [f"{node.module}.{alias.name}" for alias in node.names] if node.module == "millrace" else [node.module]
+            )
+    parts = {tuple(module.split(".")[:2]) for module in named if module.split(".")[0] == "millrace"}
+    return [".".join(part) for part in sorted(parts)]
 
 
 def _files(package: str) -> Iterator[tuple[str, bytes]]:

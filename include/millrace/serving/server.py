@@ -27,10 +27,6 @@ MAX_BODY_BYTES = 100 * 1024 * 1024
 DEFAULT_PROGRAM = "inference.py"
 
 
-class UnsupportedContentType(ValueError):
-    """The request's Content-Type or Accept is one that the handlers cannot take: answered with 415 or 406."""
-
-
 class ModelHandler:
     """A loaded model and how to ask it.
 
@@ -49,18 +45,24 @@ class ModelHandler:
             if missing:
                 raise AttributeError(f"{program} lacks {', '.join(missing)} (or one transform_fn in their place)")
             transform = _composed(module)
-        self._transform: Callable[[Any, bytes, str, str], bytes | str] = transform
+        self._transform: Callable[[Any, bytes, str, str], Any] = transform
 
-    def __call__(self, body: bytes, content_type: str, accept: str) -> bytes:
+    def __call__(self, body: bytes, content_type: str, accept: str) -> tuple[bytes, str]:
+        """The answer and its content type."""
         with self._lock:
             answer = self._transform(self.model, body, content_type, accept)
-        return answer.encode() if isinstance(answer, str) else answer
+        if isinstance(answer, tuple) and len(answer) == 2:  # the toolkit's (body, content type)
+            answer, accept = answer
+        if isinstance(answer, str):
+            answer = answer.encode()
+        if not isinstance(answer, bytes):
+            raise TypeError(f"the handlers answered a {type(answer).__name__}; output_fn must return str or bytes")
+        return answer, accept
 
 
-def _composed(module: ModuleType) -> Callable[[Any, bytes, str, str], bytes | str]:
-    def transform(model: Any, body: bytes, content_type: str, accept: str) -> bytes | str:
-        data = module.input_fn(body, content_type)
-        return module.output_fn(module.predict_fn(data, model), accept)  # type: ignore[no-any-return]
+def _composed(module: ModuleType) -> Callable[[Any, bytes, str, str], Any]:
+    def transform(model: Any, body: bytes, content_type: str, accept: str) -> Any:
+        return module.output_fn(module.predict_fn(module.input_fn(body, content_type), model), accept)
 
     return transform
 
@@ -92,7 +94,8 @@ class RequestHandler(BaseHTTPRequestHandler):
         self._answer(200 if self.path == "/ping" else 404, b"", "text/plain")
 
     def do_POST(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
+        said = self.headers.get("Content-Length") or "0"
+        length = int(said) if said.isdigit() else MAX_BODY_BYTES + 1
         if self.path != "/invocations":
             self.close_connection = True
             self._answer(404, b"only /ping and /invocations are served", "text/plain")
@@ -107,15 +110,17 @@ class RequestHandler(BaseHTTPRequestHandler):
         accept = self.headers.get("Accept") or default
         accept = default if accept == "*/*" else accept
         try:
-            self._answer(200, self.handler(body, content_type, accept), accept)
-        except UnsupportedContentType as error:
-            self._answer(415, str(error).encode(), "text/plain")
+            answer, kind = self.handler(body, content_type, accept)
         except Exception as error:
             # A handler is the user's code: whatever it raises is an answer to this request, not the server's end.
             traceback.print_exc()
-            status = 415 if type(error).__name__ == "UnsupportedContentType" else 500
-            status = 400 if isinstance(error, ValueError) and status == 500 else status
-            self._answer(status, f"{type(error).__name__}: {error}".encode(), "text/plain")
+            # The handlers cannot import this file, so their word for a content type they do not take is known by name.
+            unsupported = type(error).__name__ == "UnsupportedContentType"
+            status = 415 if unsupported else 400 if isinstance(error, ValueError) else 500
+            answer, kind = f"{type(error).__name__}: {error}".encode(), "text/plain"
+            self._answer(status, answer, kind)
+        else:
+            self._answer(200, answer, kind)
 
     def _answer(self, status: int, body: bytes, content_type: str) -> None:
         self.send_response(status)

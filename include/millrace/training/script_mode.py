@@ -19,6 +19,7 @@ import tarfile
 import tempfile
 import threading
 import time
+import zlib
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -223,13 +224,14 @@ def main() -> int:
         fetch_code(location)
         if not (CODE / program).is_file():
             raise ScriptModeError(f"the source archive {location} holds no {program!r}")
+        (CODE / program).chmod(0o755)
         if (CODE / "requirements.txt").exists():
             subprocess.run([sys.executable, "-m", "pip", "install", "-r", "requirements.txt"], cwd=CODE, check=True)
         resolve_hosts(resources["hosts"])
         env = {**os.environ, **environment(hyperparameters, resources, program), "PYTHONPATH": str(CODE)}
         port = os.environ.get("MASTER_PORT", DEFAULT_MASTER_PORT)
         code, output = run(command(program, hyperparameters, resources, port), env)
-    except (ScriptModeError, OSError, tarfile.TarError, subprocess.CalledProcessError) as error:
+    except (ScriptModeError, OSError, EOFError, tarfile.TarError, zlib.error, subprocess.CalledProcessError) as error:
         print(f"ClientError: {error}", flush=True)  # noqa: T201 - the job's log
         (BASE / "output/failure").write_text(f"ClientError: {error}"[:1024])
         return 1

@@ -49,10 +49,11 @@ class Server:
                 connection.request("GET", "/ping")
                 if connection.getresponse().status == 200:
                     return
-            except OSError:
-                time.sleep(0.05)
+            except (OSError, http.client.HTTPException):
+                pass  # not listening yet
             finally:
                 connection.close()
+            time.sleep(0.05)
         raise TransformError(f"the model server did not answer GET /ping within {READY_SECONDS} s")
 
     def invoke(self, body: bytes, headers: dict[str, str]) -> bytes:
@@ -65,7 +66,7 @@ class Server:
                 connection.request("POST", "/invocations", body, headers)
                 response = connection.getresponse()
                 answer = response.read()
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 problem = f"{type(error).__name__}: {error}"
                 continue
             finally:
@@ -105,11 +106,11 @@ def records(body: bytes, kind: str) -> list[Any]:
     if kind == CSV:
         return [row for row in csv.reader(io.StringIO(text)) if row]
     if kind == JSON_LINES:
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
     try:
         return [json.loads(text)]
     except ValueError:  # JSON Lines under application/json, which SageMaker takes too
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return [json.loads(line) for line in text.split("\n") if line.strip()]
 
 
 def encoded(rows: list[Any], kind: str) -> bytes:

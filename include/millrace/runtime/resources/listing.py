@@ -43,6 +43,9 @@ def _offset(token: str | None) -> int:
     if token is None:
         return 0
     try:
-        return int(base64.urlsafe_b64decode(token))
+        offset = int(base64.urlsafe_b64decode(token))
+        if not 0 <= offset < 2**53:
+            raise ValueError(offset)
+        return offset
     except (binascii.Error, ValueError) as error:
         raise ValidationException(f"NextToken {token!r} was not given by a listing; start again without it") from error
