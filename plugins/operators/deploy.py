@@ -133,6 +133,8 @@ class DeployEndpointOperator(BaseOperator):
                 f"endpoint {endpoint} did not answer the smoke request, and was put back: {error}"
             ) from error
         Registry().promote(self.model, str(self.version), endpoint=endpoint)
+        # From here on what is live is right. Should the task be cleared one day, it starts from what is live then.
+        context["task_state_store"].delete(STATE_KEY)
         self.log.info("endpoint %s serves version %s of %s; it answered %s", endpoint, self.version, self.model, answer)
         ti = context["ti"]
         ti.xcom_push(key="endpoint", value=endpoint)

@@ -102,6 +102,17 @@ def test_version_that_fails_leaves_the_one_before_serving(deployments: Deploymen
     assert (deployments.live(), deployments.champion()) == ("good", good)
 
 
+def test_clearing_an_old_deployment_that_no_longer_answers_puts_the_newer_one_back(deployments: Deployments) -> None:
+    moods = [deployments.version(HANDLERS.format(answer=answer)) for answer in ("good", "better")]
+    store = TaskStateStore()
+    deployments.deploy(moods[0], store)
+    deployments.deploy(moods[1])
+    operator_state = dict(store)
+    assert operator_state == {}, "a deployment that succeeded leaves nothing to go back to"
+    deployments.deploy(moods[0], store)
+    assert deployments.live() == "good"
+
+
 def test_retry_after_the_update_had_begun_still_knows_what_was_there_before(deployments: Deployments) -> None:
     good, angry = (deployments.version(HANDLERS.format(answer=answer)) for answer in ("good", "angry"))
     deployments.deploy(good)

@@ -46,6 +46,9 @@ class TaskStateStore(dict[str, Any]):
     def set(self, key: str, value: Any, **_: Any) -> None:
         self[key] = value
 
+    def delete(self, key: str) -> None:
+        self.pop(key, None)
+
 
 @dataclass
 class Attempt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -94,7 +95,8 @@ class RuntimeProcess:
         self.stop()
         left = self.processes()
         for process in left:
-            process.kill()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         return left
 
     def processes(self) -> list[psutil.Process]:

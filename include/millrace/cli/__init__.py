@@ -149,7 +149,7 @@ def _show(stack: Stack) -> None:
 
 def main() -> None:
     """The console script; expected errors end in one message and a status of 1."""
-    from .airflow_api import ApiError
+    from .airflow_api import ApiError, NotReached
     from .demo import DemoFailed
     from .environment import scrub
     from .follow import RunFailed
@@ -157,6 +157,6 @@ def main() -> None:
     scrub(os.environ)
     try:
         app()
-    except (StackError, LayoutError, DemoFailed, RunFailed, ApiError) as error:
+    except (StackError, LayoutError, DemoFailed, RunFailed, ApiError, NotReached) as error:
         console.print(f"[bold red]millrace:[/] {error}", highlight=False)
         sys.exit(1)

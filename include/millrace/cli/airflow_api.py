@@ -22,6 +22,13 @@ class ApiError(RuntimeError):
         self.status = status
 
 
+ADVICE = "Run `make up`; set MILLRACE_PORT and MILLRACE_STATE as for `up`, if you did"
+
+
+class NotReached(RuntimeError):
+    """No Airflow answers; the message says where and what to do."""
+
+
 class AirflowApi:
     """A client of one Airflow."""
 
@@ -115,6 +122,8 @@ class AirflowApi:
 
     def _login(self) -> str:
         if self._token is None:
+            if not self._passwords.exists():
+                raise NotReached(f"there is no stack yet: {self._passwords} is missing. {ADVICE}")
             user, password = next(iter(json.loads(self._passwords.read_text()).items()))
             answer = self._call("POST", "/auth/token", {"username": user, "password": password}, None)
             self._token = str(answer["access_token"])
@@ -131,6 +140,8 @@ class AirflowApi:
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             raise ApiError(method, path, error.code, error.read().decode(errors="replace")) from error
+        except OSError as error:
+            raise NotReached(f"Airflow does not answer at {self._base} ({error}). {ADVICE}") from error
 
 
 def _lines(row: Any) -> list[str]:

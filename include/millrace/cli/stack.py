@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
@@ -53,7 +52,7 @@ class Stack:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
             self._bring_up()
-        except StackError:
+        except BaseException:  # also Ctrl-C: half a stack is no stack
             self.down()
             raise
 
@@ -73,12 +72,13 @@ class Stack:
 
     def down(self) -> None:
         """Stop every service; state stays."""
-        processes = [p for service in reversed(SERVICES) if (p := self.process(service)) is not None]
-        everything = list(processes)
-        for process in processes:
-            with contextlib.suppress(psutil.Error):
-                everything += process.children(recursive=True)
-        for process in processes:
+        processes = {service.name: p for service in reversed(SERVICES) if (p := self.process(service)) is not None}
+        everything = list(processes.values())
+        for name, process in processes.items():
+            if name != "runtime":  # below it are jobs and model servers, which do not end with it
+                with contextlib.suppress(psutil.Error):
+                    everything += process.children(recursive=True)
+        for process in processes.values():
             with contextlib.suppress(psutil.Error):
                 process.send_signal(signal.SIGTERM)
         _, left = psutil.wait_procs(everything, timeout=STOP_SECONDS)
@@ -196,16 +196,14 @@ class Stack:
         client("s3", self.layout).create_bucket(Bucket=BUCKET)
 
     def _end_servers(self) -> None:
-        """Model servers and jobs outlive the runtime by design; `down` means down."""
-        marker = str(self.layout.state / "runtime")
-        shims = []
+        """Jobs and model servers outlive the runtime by design; `down` means down.
+
+        They are killed, not stopped: the runtime then knows a job as lost, which a retry may run again, and starts an
+        endpoint's servers anew.
+        """
+        mine = str(self.layout.state / "runtime")
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                command = " ".join(process.cmdline())
-                if "shim.py" in command and marker in command and process.pid != os.getpid():
-                    process.send_signal(signal.SIGTERM)
-                    shims.append(process)
-        _, left = psutil.wait_procs(shims, timeout=5)
-        for process in left:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
+                shim = "shim.py" in " ".join(process.cmdline()) and mine in " ".join(process.cmdline())
+                if shim or process.environ().get("MILLRACE_INSTANCE", "").startswith(mine):
+                    process.kill()

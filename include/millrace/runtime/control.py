@@ -46,7 +46,7 @@ from .resources.processing_jobs import ProcessingJobs
 from .resources.tags import TagOperations
 from .resources.training_jobs import TrainingJobs
 from .resources.transform_jobs import TransformJobs
-from .routes import RoutingTable
+from .routes import INVOCATION, RoutingTable
 from .s3.app import s3_app
 from .s3.store import ObjectStore
 from .supervisor import Supervisor
@@ -97,7 +97,7 @@ class ControlPlane:
         )
         self._router = Forwarder(run / "router.sock")
         self._companion = Companion(run / "moto.sock", config.data_dir / "moto.log")
-        self.sandboxed = sandboxed
+        self.isolation = "bubblewrap" if sandboxed else "process"
 
     def start(self) -> None:
         self.supervisor.start()
@@ -118,11 +118,15 @@ class ControlPlane:
         region = authorization["region"] if authorization else DEFAULT_REGION
         response: Response
         if scope["path"] == "/health" and service is None:
-            response = JSONResponse({"status": "ok", "isolation": "bubblewrap" if self.sandboxed else "process"})
+            well = self.supervisor.is_alive()
+            facts = {"status": "ok" if well else "the supervisor has ended", "isolation": self.isolation}
+            response = JSONResponse(facts, 200 if well else 503)
         elif service is None and not target and scope["path"].split("/")[1] == "console" and request.method == "GET":
             response = await anyio.to_thread.run_sync(self._console.page, scope["path"], region)
-        elif scope["path"].startswith("/endpoints/") and service in (None, "sagemaker"):
+        elif INVOCATION.match(scope["path"]) and service in (None, "sagemaker"):
             response = await self._router(request)
+        elif scope["path"].startswith("/endpoints/") and service in (None, "sagemaker"):
+            response = JSONResponse({"message": "only /endpoints/NAME/invocations is served here"}, 404)
         elif target.startswith("SageMaker."):
             response = await self._sagemaker(request, target.removeprefix("SageMaker."), region)
         elif target.startswith("Logs_20140328."):

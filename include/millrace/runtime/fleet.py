@@ -147,6 +147,13 @@ class Fleets:
         for server in servers:
             shutil.rmtree(self._folder(server), ignore_errors=True)
 
+    def end_strangers(self, known: set[str]) -> None:
+        """End servers that no endpoint names: a runtime that was killed while it stopped an old fleet leaves such."""
+        for folder in (self._config.data_dir / "servers").glob("*"):
+            if folder.name not in known:
+                Instance(folder).kill()
+                shutil.rmtree(folder, ignore_errors=True)
+
     def _folder(self, server: Server) -> Path:
         return self._config.data_dir / "servers" / server.id
 

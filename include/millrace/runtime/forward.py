@@ -28,14 +28,15 @@ class Forwarder:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.UnixConnector(str(self._path)), auto_decompress=False,
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+                timeout=aiohttp.ClientTimeout(total=None, connect=10, sock_connect=5),
             )  # fmt: skip
         headers = [(k, v) for k, v in request.headers.items() if k.lower() not in HOP_BY_HOP]
         # The path as it came: a signature or an encoded slash does not survive decoding.
         path = request.scope.get("raw_path") or request.url.path.encode()
         target = path.decode("latin-1") + (f"?{request.url.query}" if request.url.query else "")
         data: bytes | AsyncIterator[bytes] | None = body if body is not None else request.stream()
-        if request.method in ("GET", "HEAD", "DELETE") and body is None:
+        sends = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
+        if body is None and not sends:
             data = None
         answer = await self._session.request(
             request.method, URL(f"http://{request.headers.get('host', 'localhost')}{target}", encoded=True),

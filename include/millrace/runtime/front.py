@@ -24,7 +24,6 @@ from .config import RuntimeConfig
 
 PEEK_BYTES = 2048
 PEEK_SECONDS = 10
-READY_SECONDS = 60
 
 
 class PortInUse(OSError):
@@ -116,7 +115,13 @@ class Front:
     async def _accept(self, control: Child, router: Child) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            connection, _ = await loop.sock_accept(self._listener)
+            try:
+                connection, _ = await loop.sock_accept(self._listener)
+            except OSError as error:
+                # Out of file descriptors, say: those who hold them silently lose them within PEEK_SECONDS.
+                print(f"cannot accept a connection: {error}", file=sys.stderr, flush=True)  # noqa: T201
+                await asyncio.sleep(0.1)
+                continue
             task = loop.create_task(self._dispatch(connection, control, router))
             self._peeking.add(task)
             task.add_done_callback(self._peeking.discard)

@@ -82,7 +82,8 @@ class Instance:
 
     @property
     def was_started(self) -> bool:
-        return (self.folder / "spec.json").exists()
+        """Whether a shim has come to life here. The shims themselves see to it that two never run."""
+        return (self.folder / "lock").exists()
 
     def is_alive(self) -> bool:
         """Whether the shim holds its lock."""
@@ -103,7 +104,7 @@ class Instance:
     def ended(self) -> Ended | None:
         """How it ended, or None while it runs. A dead shim without a status is a lost host."""
         if not self._status_path.exists():
-            if self.is_alive():
+            if self.is_alive() or (self._child is not None and self._child.poll() is None):
                 return None
             if not self._status_path.exists():
                 self.end_stray_processes()
@@ -111,7 +112,8 @@ class Instance:
                 return Ended(HOST_LOST, "lost", now, now, self._shim_error())
         status: dict[str, Any] = json.loads(self._status_path.read_text())
         if self._child is not None:
-            self._child.wait(timeout=5)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it is only to be reaped
+                self._child.wait(timeout=1)
         return Ended(status["exit_code"], status["ended_by"], status["started"], status["ended"], status.get("error"))
 
     def started_at(self) -> float | None:
@@ -120,18 +122,20 @@ class Instance:
         except FileNotFoundError:
             return None
 
-    def stop(self) -> None:
-        """Ask the shim to stop its payload; it does so even if the runtime goes meanwhile."""
+    def stop(self) -> bool:
+        """Ask the shim to stop its payload; it does so even if the runtime goes meanwhile. False: ask again later."""
         process = self._shim_process()
-        if process is not None:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGTERM)
+        if process is None:
+            return self.ended() is not None
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGTERM)
+        return True
 
     def kill(self) -> None:
         """End it at once, without grace."""
         process = self._shim_process()
         if process is not None:
-            with contextlib.suppress(psutil.NoSuchProcess):
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
                 process.kill()
                 process.wait(timeout=5)
         self.end_stray_processes()

@@ -95,16 +95,17 @@ class JobLogs:
 
     def filter(self, params: dict[str, Any], region: str) -> dict[str, Any]:
         group = _group(params)
-        if params.get("filterPattern"):
-            raise InvalidParameterException(
-                "filterPattern is not offered by the Millrace runtime; filter what it returns"
-            )
+        for name in ("filterPattern", "nextToken"):
+            if params.get(name):
+                raise InvalidParameterException(
+                    f"{name} is not offered by the Millrace runtime; filter what it returns"
+                )
         names = params.get("logStreamNames")
         rows: list[dict[str, Any]] = []
         for stream in self._streams(group, params.get("logStreamNamePrefix", names[0] if names else "")):
             if names and stream.name not in names:
                 continue
-            found, _ = _read(stream.path, 0, MAX_EVENTS)
+            found = _read_all(stream.path, params.get("startTime", 0), params.get("endTime"))
             rows += [
                 {**row, "logStreamName": stream.name, "eventId": f"{stream.name}/{n}"} for n, row in enumerate(found)
             ]
@@ -172,10 +173,21 @@ def _offset_of_last(path: Path, limit: int) -> int:
         start = max(0, size - MAX_BYTES)
         stream.seek(start)
         data = stream.read()
-    lines = data.splitlines(keepends=True)
+    *lines, unfinished = data.split(b"\n")
     if start:
         lines = lines[1:]
-    return size - sum(map(len, lines[-limit:]))
+    return size - len(unfinished) - sum(len(line) + 1 for line in lines[-limit:])
+
+
+def _read_all(path: Path, first: int, last: int | None) -> list[dict[str, Any]]:
+    """A whole stream between two times, at most 10,000 events of it."""
+    rows: list[dict[str, Any]] = []
+    offset, end = -1, 0
+    while end != offset and len(rows) < MAX_EVENTS:
+        offset = end
+        found, end = _read(path, offset, MAX_EVENTS)
+        rows += [row for row in found if row["timestamp"] >= first and (last is None or row["timestamp"] < last)]
+    return rows[:MAX_EVENTS]
 
 
 def _read(path: Path, offset: int, limit: int) -> tuple[list[dict[str, Any]], int]:
@@ -184,11 +196,11 @@ def _read(path: Path, offset: int, limit: int) -> tuple[list[dict[str, Any]], in
     with path.open("rb") as stream:
         stream.seek(offset)
         data = stream.read(MAX_BYTES)
-    for line in data.splitlines(keepends=True):
-        if not line.endswith(b"\n") or len(rows) == limit:
-            break
-        offset += len(line)
-        stamp, _, text = line.rstrip(b"\n").partition(b" ")
+    # Lines end with \n alone: a progress bar's carriage returns belong to its line.
+    *lines, _unfinished = data.split(b"\n")
+    for line in lines[:limit]:
+        offset += len(line) + 1
+        stamp, _, text = line.partition(b" ")
         if stamp.isdigit():
             message = text.decode(errors="replace")
             rows.append({"timestamp": int(stamp), "message": message, "ingestionTime": int(stamp)})

@@ -124,6 +124,8 @@ class JobType(ABC):
         for index, end in enumerate(ended):
             if end.exit_code == 0:
                 continue
+            if end.ended_by == "stop":  # and nobody asked SageMaker for it
+                return "InternalServerError: the instance was stopped from outside"
             said = read_message(host.instance_folder(job, index) / "ml", "output/failure")
             if said:
                 return said

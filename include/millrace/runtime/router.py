@@ -26,9 +26,8 @@ from .config import ACCOUNT
 from .forward import Forwarder
 from .guard import Guard
 from .handover import serve
-from .routes import Snapshot
+from .routes import INVOCATION, Route, Snapshot
 
-PATH = re.compile(r"^/endpoints/([^/]+)/(invocations|async-invocations|invocations-response-stream)$")
 MAX_BODY_BYTES = 6_291_456
 CONTAINER_SECONDS = 60
 PASSED_ON = ("content-type", "accept", "x-amzn-sagemaker-custom-attributes", "x-amzn-sagemaker-inference-id")
@@ -64,7 +63,7 @@ class Router:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
-        match = PATH.match(scope["path"])
+        match = INVOCATION.match(scope["path"])
         response = await (self._invoke(request, match) if match else self._control(request))
         await response(scope, receive, send)
 
@@ -85,19 +84,21 @@ class Router:
         chosen = route.choose(wanted)
         if chosen is None:
             return error(400, "ValidationError", f"Variant {wanted} of endpoint {endpoint} not found.")
-        variant, port = chosen
-        return await self._ask(endpoint, variant, port, request, body)
+        return await self._ask(endpoint, chosen, request, body)
 
-    async def _ask(self, endpoint: str, variant: str, port: int, request: Request, body: bytes) -> Response:
+    async def _ask(self, endpoint: str, chosen: tuple[str, int], request: Request, body: bytes) -> Response:
         headers = {name: value for name in PASSED_ON if (value := request.headers.get(name))}
-        assert self._session is not None  # noqa: S101 - opened at start-up
-        url = f"http://127.0.0.1:{port}/invocations"
+        variant = chosen[0]
         try:
             try:
-                answer, content = await self._post(url, body, headers)
+                answer, content = await self._post(chosen[1], body, headers)
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                # A kept connection that the server had closed: the request never reached it, so once more.
-                answer, content = await self._post(url, body, headers)
+                # The server has gone, or had closed a kept connection. Its successor may be on another port by now.
+                # Like SageMaker's own retries this may ask a model twice.
+                route: Route | None = self._snapshot.find(endpoint)
+                again = route.choose(variant) if route else None
+                variant, port = again or chosen
+                answer, content = await self._post(port, body, headers)
         except TimeoutError:
             return _model_error(endpoint, variant, 0, f"did not answer within {CONTAINER_SECONDS} s", "")
         except aiohttp.ClientError as problem:
@@ -110,8 +111,9 @@ class Router:
         kept = {name: value for name in PASSED_BACK if (value := answer.headers.get(name))}
         return Response(content, 200, {**kept, "x-Amzn-Invoked-Production-Variant": variant})
 
-    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> tuple[aiohttp.ClientResponse, bytes]:
+    async def _post(self, port: int, body: bytes, headers: dict[str, str]) -> tuple[aiohttp.ClientResponse, bytes]:
         assert self._session is not None  # noqa: S101 - opened at start-up
+        url = f"http://127.0.0.1:{port}/invocations"
         async with self._session.post(url, data=body, headers=headers) as answer:
             return answer, await answer.read()
 

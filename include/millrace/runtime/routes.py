@@ -9,12 +9,16 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .fleet import Server
+
+INVOCATION = re.compile(r"^/endpoints/([^/]+)/(invocations|async-invocations|invocations-response-stream)$")
+"""The paths of the data plane."""
 
 
 class RoutingTable:

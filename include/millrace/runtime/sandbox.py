@@ -97,7 +97,7 @@ class Box:
         hosts_file = self.ml.parent / "hosts"
         lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in self.hosts.items())]
         hosts_file.write_text("\n".join(lines) + "\n")
-        command = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
+        command = [shutil.which("bwrap") or "bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
                    "--hostname", self.hostname, "--cap-drop", "ALL", "--ro-bind", "/", "/", "--dev", "/dev",
                    "--proc", "/proc"]  # fmt: skip
         if self.isolate_network:

@@ -87,23 +87,32 @@ class Payload:
     def __init__(self, spec: dict[str, Any]) -> None:
         self.sandboxed: bool = spec["sandboxed"]
         self.init: int | None = None
-        argv, fds = list(spec["argv"]), ()
+        argv, env = list(spec["argv"]), dict(spec["env"])
+        fds: tuple[int, ...] = ()
         if self.sandboxed:
+            # The job's variables are for inside the box: outside, LD_PRELOAD would run the job's code in bubblewrap
+            # itself. They go through a file, since a command line is readable by everyone.
             reader, writer = os.pipe()
-            argv[1:1] = ["--info-fd", str(writer)]
-            fds = (writer,)  # type: ignore[assignment]
+            options = os.memfd_create("environment")
+            pairs = [part for name, value in env.items() for part in ("--setenv", name, value)]
+            os.write(options, b"\0".join(part.encode() for part in ("--clearenv", *pairs)) + b"\0")
+            os.lseek(options, 0, os.SEEK_SET)
+            argv[1:1] = ["--info-fd", str(writer), "--args", str(options)]
+            fds = (writer, options)
+            env = {"PATH": os.environ.get("PATH", os.defpath)}
         self.process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=spec["env"],
+            env=env,
             cwd=spec["cwd"],
             pass_fds=fds,
             preexec_fn=self._before_exec,
         )
         if self.sandboxed:
             os.close(writer)
+            os.close(options)
             with os.fdopen(reader) as stream, contextlib.suppress(ValueError, KeyError):
                 self.init = int(json.load(stream)["child-pid"])
 

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from .database import Resource
@@ -47,6 +48,8 @@ class Supervisor:
         self._types = job_types
         self._leases = leases
         self._running: dict[tuple[str, str], Running] = {}
+        self._held: dict[tuple[str, str], int] = {}
+        """Instances leased, by job; only the loop touches it."""
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._pool = concurrent.futures.ThreadPoolExecutor(4, thread_name_prefix="job-step")
@@ -66,8 +69,26 @@ class Supervisor:
                     self._set_phase(job_type, job.name, "queued")
                 elif "lease" in job.document:
                     self._leases.hold(lease_from(job.document["lease"]))
+                    self._held[kind, job.name] = job.document["instances"]
                 self._running[kind, job.name] = Running(job_type, job.name)
+        self._sweep()
         self._thread.start()
+
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _sweep(self) -> None:
+        """Remove the trees of ended jobs that a kill left behind; logs and exit statuses stay."""
+        active = {job.document["id"] for kind in self._types for job in self._host.database.all(kind, *ACTIVE)}
+        for folder in (self._host.config.data_dir / "jobs").glob("*"):
+            if folder.name not in active:
+                self._remove_trees(folder)
+
+    @staticmethod
+    def _remove_trees(folder: Path) -> None:
+        for instance in folder.glob("algo-*"):
+            for name in ("ml", "inputs"):
+                shutil.rmtree(instance / name, ignore_errors=True)
 
     def stop(self) -> None:
         """End the loop; jobs go on under their shims."""
@@ -92,26 +113,35 @@ class Supervisor:
             self._wake.wait(BUSY_SECONDS if self._running else IDLE_SECONDS)
             self._wake.clear()
             for key, running in list(self._running.items()):
-                job = self._host.database.get(*key)
-                if job is None or job.status not in ACTIVE:
-                    del self._running[key]
-                    continue
                 try:
-                    self._steps[job.document["phase"]](running, job)
-                except JobFailed as error:
-                    self._finish(running, job, "Failed", str(error))
-                except Exception as error:
-                    # One job's surprise must not end the others' supervisor.
-                    log.exception("the step %s of %s failed", job.document["phase"], job.name)
-                    self._finish(running, job, "Failed", f"InternalServerError: {type(error).__name__}: {error}")
+                    self._step(key, running)
+                except Exception:
+                    # A full disk, say: one job's surprise must not end the others' supervisor. The next pass tries again.
+                    log.exception("%s %s could not be taken further", *key)
+                    self._stopping.wait(1)
+
+    def _step(self, key: tuple[str, str], running: Running) -> None:
+        """Take one job one step further."""
+        job = self._host.database.get(*key)
+        if job is None or job.status not in ACTIVE:
+            self._running.pop(key, None)
+            return
+        try:
+            self._steps[job.document["phase"]](running, job)
+        except JobFailed as error:
+            self._finish(running, job, "Failed", str(error))
+        except Exception as error:
+            log.exception("the step %s of %s failed", job.document["phase"], job.name)
+            self._finish(running, job, "Failed", f"InternalServerError: {type(error).__name__}: {error}")
 
     def _when_queued(self, running: Running, job: Resource) -> None:
         if job.status == "Stopping":
             self._finish(running, job, "Stopped", None)
             return
         count = job.document["instances"]
-        if self._in_use() + count > self._host.config.max_instances:
+        if sum(self._held.values()) + count > self._host.config.max_instances:
             return
+        self._held[job.kind, job.name] = count
         lease = self._leases.take(count, named_hosts=self._host.sandboxed)
 
         def edit(document: dict[str, Any]) -> None:
@@ -164,10 +194,8 @@ class Supervisor:
         # One instance's failure ends the job, as on SageMaker; its peers would wait for it forever.
         failed = any(end is not None and end.exit_code != 0 for end in ended)
         if (job.status == "Stopping" or failed) and not running.stop_sent:
-            running.stop_sent = True
-            for instance, end in zip(running.instances, ended, strict=True):
-                if end is None:
-                    instance.stop()
+            alive = [instance for instance, end in zip(running.instances, ended, strict=True) if end is None]
+            running.stop_sent = all([instance.stop() for instance in alive])  # noqa: C419 - every one is to be asked
         if all(end is not None for end in ended):
             self._set_phase(running.job_type, job.name, "uploading", "Uploading", "Uploading generated artifacts")
             running.work = None
@@ -181,7 +209,7 @@ class Supervisor:
             "Stopped": running.job_type.uploads_when_stopped,
             "Failed": running.job_type.uploads_when_failed,
         }
-        if uploads[status]:
+        if uploads[status] or running.work is not None:  # an upload that has begun is seen to its end
             if running.work is None:
                 running.work = self._pool.submit(running.job_type.harvest, job, self._host)
             if not running.work.done():
@@ -200,10 +228,10 @@ class Supervisor:
         """The terminal status and FailureReason, by how the instances ended."""
         if any(end.ended_by == "limit" for end in ended):
             return "Stopped", None
+        if all(end.exit_code == 0 and end.ended_by == "exit" for end in ended):
+            return "Completed", None  # also when a stop came too late to matter
         if job.status == "Stopping":
             return "Stopped", None
-        if all(end.exit_code == 0 for end in ended):
-            return "Completed", None
         # Peers that were stopped because another failed are not the cause.
         first = sorted(ended, key=lambda end: (end.ended_by == "stop", end.ended))
         order = [first[0] if end is first[0] else Ended(0, *_rest(end)) for end in ended]
@@ -215,9 +243,6 @@ class Supervisor:
         for instance in running.instances:
             if instance.ended() is None:
                 instance.kill()
-        for index in range(job.document["instances"]):
-            for name in ("ml", "inputs"):
-                shutil.rmtree(self._host.instance_folder(job, index) / name, ignore_errors=True)
 
         def edit(document: dict[str, Any]) -> str:
             document.update(changes)
@@ -232,8 +257,11 @@ class Supervisor:
 
         if "lease" in job.document:
             self._leases.free(lease_from(job.document["lease"]))
+        # The end is on record before anything is removed: a kill in between must not upload half a tree.
         self._host.database.change(job.kind, job.name, edit)
+        self._held.pop((job.kind, job.name), None)
         self._running.pop((job.kind, job.name), None)
+        self._remove_trees(self._host.folder(job))
 
     def _set_phase(
         self, job_type: JobType, name: str, phase: str, secondary: str | None = None, message: str = ""
@@ -244,14 +272,6 @@ class Supervisor:
                 _transition(document, secondary, message)
 
         self._host.database.change(job_type.kind, name, edit)
-
-    def _in_use(self) -> int:
-        busy = 0
-        for kind, name in self._running:
-            job = self._host.database.get(kind, name)
-            if job is not None and job.document["phase"] in ("staging", "running"):
-                busy += job.document["instances"]
-        return busy
 
 
 def _rest(end: Ended) -> tuple[str, float, float, str | None]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import sys
 import threading
 import traceback
@@ -23,6 +24,7 @@ from types import ModuleType
 from typing import Any
 
 BASE = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
+DRAIN_SECONDS = 25
 MAX_BODY_BYTES = 100 * 1024 * 1024
 DEFAULT_PROGRAM = "inference.py"
 
@@ -109,6 +111,16 @@ class RequestHandler(BaseHTTPRequestHandler):
         default = os.environ.get("SAGEMAKER_DEFAULT_INVOCATIONS_ACCEPT", content_type)
         accept = self.headers.get("Accept") or default
         accept = default if accept == "*/*" else accept
+        with Server.counting:
+            Server.in_flight += 1
+        try:
+            self._invoke(body, content_type, accept)
+        finally:
+            with Server.counting:
+                Server.in_flight -= 1
+                Server.counting.notify_all()
+
+    def _invoke(self, body: bytes, content_type: str, accept: str) -> None:
         try:
             answer, kind = self.handler(body, content_type, accept)
         except Exception as error:
@@ -136,8 +148,20 @@ class RequestHandler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
+    """Ends gracefully: SIGTERM closes the door, and requests that are being answered are answered."""
+
     daemon_threads = True
     request_queue_size = 512
+    in_flight = 0
+    counting = threading.Condition()
+
+    def drain(self, *_signal: object) -> None:
+        # shutdown() waits for the loop that this very signal interrupted, so it needs a thread of its own.
+        threading.Thread(target=self.shutdown, daemon=True).start()
+
+    def wait_for_requests(self) -> None:
+        with self.counting:
+            self.counting.wait_for(lambda: not self.in_flight, timeout=DRAIN_SECONDS)
 
 
 def main() -> int:
@@ -152,7 +176,9 @@ def main() -> int:
     port = int(os.environ.get("SAGEMAKER_BIND_TO_PORT", "8080"))
     with Server((host, port), RequestHandler) as server:
         print(f"serving {program} on {host}:{port}", flush=True)  # noqa: T201
-        server.serve_forever(poll_interval=60)
+        signal.signal(signal.SIGTERM, server.drain)
+        server.serve_forever(poll_interval=0.2)
+        server.wait_for_requests()
     return 0
 
 

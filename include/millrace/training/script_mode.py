@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 
 BASE = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
 CODE = BASE / "code"
+PACKAGES = BASE / "packages"
 RESERVED = ("sagemaker_", "_tuning_objective_metric")
 DEFAULT_MASTER_PORT = "7777"
 RESOLVE_SECONDS = 15 * 60
@@ -117,6 +118,16 @@ def environment(hyperparameters: dict[str, Any], resources: dict[str, Any], prog
     # gloo and NCCL choose an interface by the host's name unless they are told.
     interface = resources["network_interface_name"]
     return encoded | {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
+
+
+def install_requirements() -> None:
+    """Install the archive's requirements.txt beside the code: the image's own packages are not the job's to change."""
+    command = [sys.executable, "-m", "pip", "install", "--target", str(PACKAGES), "-r", "requirements.txt"]
+    done = subprocess.run(command, cwd=CODE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    print(done.stdout, flush=True)  # noqa: T201 - the job's log
+    if done.returncode:
+        last = " | ".join(line for line in done.stdout.splitlines() if line.strip())[-600:]
+        raise ScriptModeError(f"requirements.txt of the source archive cannot be installed: {last}")
 
 
 def gpu_count() -> int:
@@ -226,12 +237,13 @@ def main() -> int:
             raise ScriptModeError(f"the source archive {location} holds no {program!r}")
         (CODE / program).chmod(0o755)
         if (CODE / "requirements.txt").exists():
-            subprocess.run([sys.executable, "-m", "pip", "install", "-r", "requirements.txt"], cwd=CODE, check=True)
+            install_requirements()
         resolve_hosts(resources["hosts"])
-        env = {**os.environ, **environment(hyperparameters, resources, program), "PYTHONPATH": str(CODE)}
+        paths = os.pathsep.join(str(path) for path in (CODE, PACKAGES) if path.exists())
+        env = {**os.environ, **environment(hyperparameters, resources, program), "PYTHONPATH": paths}
         port = os.environ.get("MASTER_PORT", DEFAULT_MASTER_PORT)
         code, output = run(command(program, hyperparameters, resources, port), env)
-    except (ScriptModeError, OSError, EOFError, tarfile.TarError, zlib.error, subprocess.CalledProcessError) as error:
+    except (ScriptModeError, OSError, EOFError, tarfile.TarError, zlib.error) as error:
         print(f"ClientError: {error}", flush=True)  # noqa: T201 - the job's log
         (BASE / "output/failure").write_text(f"ClientError: {error}"[:1024])
         return 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,8 @@ class Endpoints:
         self._fleets = fleets
         self._routes = routes
         self._stopping = threading.Event()
+        self._locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
+        """One an endpoint: held by whoever moves its traffic, stops its servers or starts one again."""
         self._keeper = threading.Thread(target=self._keep, name="endpoint-keeper", daemon=True)
 
     def table(self) -> dict[str, Callable[[dict[str, Any], str], dict[str, Any] | None]]:
@@ -51,6 +54,12 @@ class Endpoints:
 
     def start(self) -> None:
         """Take up the transitions of an earlier life, publish the routes, and keep servers alive."""
+        known = {
+            server["id"]
+            for endpoint in self._database.all(KIND, *CHANGING, "InService", "Failed")
+            for server in endpoint.document["servers"] + endpoint.document["next_servers"]
+        }
+        self._fleets.end_strangers(known)
         for endpoint in self._database.all(KIND, *CHANGING):
             self._carry_out(endpoint)
         self._publish()
@@ -108,18 +117,20 @@ class Endpoints:
 
     def delete(self, params: dict[str, Any], region: str) -> None:
         endpoint = self._find(params["EndpointName"])
-        if endpoint.status in ("Creating", "Updating"):
-            raise ValidationException(f'Cannot update in-progress endpoint "{endpoint.arn}".')
-        if endpoint.status == "Deleting":
-            return
 
-        def edit(document: dict[str, Any]) -> str:
+        def edit(document: dict[str, Any]) -> str | None:
+            # Inside the transaction: an update may have begun since.
+            if document["next_servers"] and not document.get("reason"):
+                return None
             document["deleting"] = True
             return "Deleting"
 
+        if endpoint.status == "Deleting":
+            return
         changed = self._database.change(KIND, endpoint.name, edit)
-        if changed is not None:
-            self._carry_out(changed)
+        if changed is None or changed.status != "Deleting":
+            raise ValidationException(f'Cannot update in-progress endpoint "{endpoint.arn}".')
+        self._carry_out(changed)
 
     def describe(self, params: dict[str, Any], region: str) -> dict[str, Any]:
         endpoint = self._find(params["EndpointName"])
@@ -207,15 +218,18 @@ class Endpoints:
             changed.pop("reason", None)
             return "InService"
 
-        # Traffic moves before the status says so, and before the old servers stop.
-        self._publish({endpoint.name: new})
-        self._database.change(KIND, endpoint.name, edit)
-        self._publish()
-        self._fleets.stop(old)
-        self._fleets.forget(old)
+        with self._locks[endpoint.name]:
+            # Traffic moves before the status says so, and before the old servers stop.
+            self._publish({endpoint.name: new})
+            self._database.change(KIND, endpoint.name, edit)
+            self._publish()
+            self._fleets.stop(old)
+            self._fleets.forget(old)
 
     def _give_up(self, endpoint: Resource, servers: list[Server], reason: str) -> None:
         self._fleets.stop(servers)
+        if endpoint.document["config"]:
+            self._fleets.forget(servers)  # a failed endpoint keeps its log until it is deleted
 
         def edit(document: dict[str, Any]) -> str:
             document["reason"] = reason[:1024]
@@ -228,11 +242,12 @@ class Endpoints:
         self._publish()
 
     def _delete_fleets(self, endpoint: Resource) -> None:
-        self._publish()
-        servers = self.servers(endpoint.name)
-        self._fleets.stop(servers)
-        self._fleets.forget(servers)
-        self._database.delete(KIND, endpoint.name)
+        with self._locks[endpoint.name]:
+            self._publish()
+            servers = self.servers(endpoint.name)
+            self._fleets.stop(servers)
+            self._fleets.forget(servers)
+            self._database.delete(KIND, endpoint.name)
 
     def _publish(self, ahead: dict[str, list[Server]] | None = None) -> None:
         """Write the routing table: every endpoint that serves, with its servers."""
@@ -249,15 +264,21 @@ class Endpoints:
         lives: dict[str, tuple[int, float]] = {}
         while not self._stopping.wait(CHECK_SECONDS):
             for endpoint in self._database.all(KIND, "InService", "Updating"):
-                for server in fleet.from_document(endpoint.document["servers"]):
-                    if self._fleets.instance(server).is_alive():
-                        continue
-                    deaths, not_before = lives.get(server.id, (0, 0.0))
-                    if time.monotonic() < not_before:
-                        continue
-                    lives[server.id] = (deaths + 1, time.monotonic() + min(60.0, 2.0**deaths))
-                    log.warning("server %s of endpoint %s died; starting it again", server.id, endpoint.name)
-                    try:
-                        self._fleets.start(server, endpoint.document["region"])
-                    except Exception:
-                        log.exception("server %s of endpoint %s cannot be started", server.id, endpoint.name)
+                try:
+                    with self._locks[endpoint.name]:
+                        self._revive(endpoint.name, lives)
+                except Exception:
+                    log.exception("a server of endpoint %s cannot be started again", endpoint.name)
+
+    def _revive(self, name: str, lives: dict[str, tuple[int, float]]) -> None:
+        """Start an endpoint's dead servers, each after a pause that doubles with its deaths. Holds the endpoint's lock."""
+        endpoint = self._database.get(KIND, name)
+        if endpoint is None or endpoint.status not in ("InService", "Updating"):
+            return
+        for server in fleet.from_document(endpoint.document["servers"]):
+            deaths, not_before = lives.get(server.id, (0, 0.0))
+            if self._fleets.instance(server).is_alive() or time.monotonic() < not_before:
+                continue
+            lives[server.id] = (deaths + 1, time.monotonic() + min(60.0, 2.0**deaths))
+            log.warning("server %s of endpoint %s died; starting it again", server.id, name)
+            self._fleets.start(server, endpoint.document["region"])

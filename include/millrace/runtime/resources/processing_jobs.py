@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from typing import Any
 
 from millrace.runtime import launchers, staging
@@ -26,6 +27,7 @@ OFFERED = (
     "AppSpecification", "Environment", "NetworkConfig", "RoleArn", "Tags", "ExperimentConfig",
 )  # fmt: skip
 BASE = "/opt/ml/"
+PROCESSING = "/opt/ml/processing/"
 DAY = 86_400
 
 
@@ -131,5 +133,5 @@ class ProcessingJobs(JobType):
 
 
 def _inside(operation: str, path: str, value: str | None) -> None:
-    if not value or not value.startswith(BASE) or ".." in value.split("/"):
+    if not value or not value.startswith(PROCESSING) or posixpath.normpath(value) != value.rstrip("/"):
         raise ValidationException(f"{operation}: {path}={value!r} must be a path below /opt/ml/processing/")
