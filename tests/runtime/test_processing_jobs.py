@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import json
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import botocore.exceptions
+import pytest
+
 from tests.runtime.jobs import Jobs
+from tests.runtime.process import RuntimeProcess
 
 BASE = '"${SAGEMAKER_BASE_DIR:-/opt/ml}"'
 
@@ -83,3 +90,53 @@ def test_listing_filters_pages_and_sorts(jobs: Jobs) -> None:
     found = [summary["ProcessingJobName"] for page in pages for summary in page["ProcessingJobSummaries"]]
     assert found == names
     assert not jobs.sagemaker.list_processing_jobs(NameContains=marker, StatusEquals="Failed")["ProcessingJobSummaries"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/opt/ml//etc/cron.d", "/opt/ml/", "/opt/ml/config", "/opt/ml/processing/../../x", "/etc"]
+)
+def test_local_path_outside_of_the_jobs_tree_is_refused(jobs: Jobs, path: str) -> None:
+    outside = source("data", "s3://bucket/p1/in/")
+    outside["S3Input"]["LocalPath"] = path
+    with pytest.raises(botocore.exceptions.ClientError, match="must be a path below /opt/ml/processing/"):
+        jobs.processing("true", ProcessingInputs=[outside])
+
+
+def test_variables_of_a_job_act_inside_its_box_only(jobs: Jobs) -> None:
+    name = jobs.processing("echo own PATH is $PATH", Environment={"PATH": "/bin:/nowhere", "LD_PRELOAD": "/nowhere.so"})
+    description = jobs.end("processing", name)
+    assert description["ProcessingJobStatus"] == "Completed", description.get("FailureReason")
+    assert "own PATH is /bin:/nowhere" in jobs.lines("processing", name)
+
+
+def test_carriage_returns_of_a_progress_bar_do_not_end_the_log(jobs: Jobs) -> None:
+    name = jobs.processing("printf '10%%\\r20%%\\r30%%\\n'; echo after")
+    jobs.end("processing", name)
+    assert jobs.lines("processing", name) == ["10%\r20%\r30%", "after"]
+
+
+def test_burst_of_jobs_all_complete(jobs: Jobs) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(lambda _: jobs.processing("true"), range(40)))
+    assert {jobs.end("processing", name)["ProcessingJobStatus"] for name in names} == {"Completed"}
+
+
+def test_stray_path_under_endpoints_is_answered_at_once_by_both_processes(jobs: Jobs, runtime: RuntimeProcess) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", runtime.port, timeout=5)
+    for path in ("/endpoints/foo", "/health", "/endpoints/foo/", "/endpoints/none/invocations", "/health"):
+        connection.request("POST" if "invocations" in path else "GET", path)
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == {"/health": 200, "/endpoints/none/invocations": 400}.get(path, 404)
+    connection.close()
+
+
+def test_page_of_a_job_shows_its_log_escaped(jobs: Jobs, runtime: RuntimeProcess) -> None:
+    name = jobs.processing("echo '<script>alert(1)</script>'")
+    jobs.end("processing", name)
+    with urllib.request.urlopen(f"{runtime.url}/console/processing-jobs/{name}") as page:
+        text = page.read().decode()
+    assert "&lt;script&gt;alert(1)" in text
+    assert "<script>" not in text
+    with urllib.request.urlopen(f"{runtime.url}/console") as page:
+        assert name in page.read().decode()
