@@ -115,7 +115,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory, poison: Poison) -> Iterator[
     yield Stack(layout, lambda line: None)
     stopped = subprocess.run([sys.executable, "-m", "millrace.cli", "down"], env=shell, capture_output=True, text=True)
     assert stopped.returncode == 0, stopped.stdout + stopped.stderr
-    assert not RuntimeProcess(layout.state / "runtime").processes(), "processes of jobs are left"
+    left = RuntimeProcess(layout.state / "runtime").processes()
+    assert not left, f"processes are left: {left}"
     assert poison.what_touched_it() == []
 
 

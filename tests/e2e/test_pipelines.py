@@ -249,3 +249,17 @@ def test_second_up_says_that_it_is_up(pipelines: Pipelines) -> None:
     )
     assert again.returncode == 1
     assert "the stack is up already" in again.stdout
+
+
+def test_failing_run_prints_its_task_its_log_and_its_jobs_log(pipelines: Pipelines, trained: Run) -> None:
+    layout = pipelines.layout
+    environment = {"MILLRACE_PROJECT": str(layout.project), "MILLRACE_PORT": str(layout.first_port), "COLUMNS": "200"}
+    uri = pipelines.put("bad/columns.csv", b"a,b\n1,2\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "millrace.cli", "run", "digits_training", "--conf", json.dumps({"source_uri": uri})],
+        env={**os.environ, **environment}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "digits_training.prepare failed" in done.stdout
+    assert "has failed: AlgorithmError" in done.stdout
+    assert done.stdout.count("the source lacks the columns pixel_0") >= 2, done.stdout

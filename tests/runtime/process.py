@@ -90,14 +90,44 @@ class RuntimeProcess:
             self.process.terminate()
             self.process.wait(timeout=20)
 
-    def end_everything(self) -> list[psutil.Process]:
-        """Stop the runtime and kill what is left of its jobs and servers; returns what was left."""
+    def end_everything(self) -> None:
+        """Delete the endpoints, stop the jobs, stop the runtime; what is left after that is a fault, and killed."""
+        sagemaker = self.client("sagemaker")
+        for endpoint in sagemaker.list_endpoints(MaxResults=100)["Endpoints"]:
+            with contextlib.suppress(sagemaker.exceptions.ClientError):  # it may be changing still
+                sagemaker.delete_endpoint(EndpointName=endpoint["EndpointName"])
+        for kind in ("training", "processing", "transform"):
+            field = f"{kind.capitalize()}Job"
+            active = getattr(sagemaker, f"list_{kind}_jobs")(StatusEquals="InProgress", MaxResults=100)
+            for job in active[f"{field}Summaries"]:
+                getattr(sagemaker, f"stop_{kind}_job")(**{f"{field}Name": job[f"{field}Name"]})
+        with contextlib.suppress(AssertionError):
+            until(lambda: not self.job_processes(), 40, "the end of every job")
         self.stop()
-        left = self.processes()
+        left = self.job_processes()
         for process in left:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        return left
+        assert not left, f"processes of jobs are left: {left}"
+
+    def job_processes(self) -> list[psutil.Process]:
+        """Processes of jobs and model servers: all but the runtime's own two."""
+        own = ("millrace.runtime.control", "millrace.runtime.router", "millrace.runtime.companion")
+        found = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if not any(module in process.cmdline() for module in own):
+                    found.append(process)
+        return found
+
+    def find(self, text: str) -> list[psutil.Process]:
+        """The processes whose command line holds a text."""
+        found = []
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if text in " ".join(process.cmdline()):
+                    found.append(process)
+        return found
 
     def processes(self) -> list[psutil.Process]:
         """Every process that works in this runtime's folder: shims, sandboxes, payloads."""

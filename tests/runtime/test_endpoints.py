@@ -86,7 +86,7 @@ def test_endpoint_answers_is_updated_without_a_gap_and_goes(
     assert set(answers) == {"one:y", "two:y"} or answers == ["two:y"]
     description = endpoint.settled()
     assert (description["EndpointStatus"], description["EndpointConfigName"]) == ("InService", second)
-    until(lambda: len([p for p in runtime.processes() if "server.py" in " ".join(p.cmdline())]) <= 4, 30, "old stops")
+    until(lambda: len(runtime.find("server.py")) <= 4, 30, "old stops")
     endpoint.delete()
     with pytest.raises(botocore.exceptions.ClientError, match=f"Endpoint {endpoint.name} of account"):
         endpoint.ask("z")
@@ -138,9 +138,8 @@ def test_endpoint_outlives_a_killed_runtime_and_a_killed_server(own_runtime: Run
     own_runtime.start()
     assert endpoint.ask("x") == "same:x"
     assert endpoint.settled()["EndpointStatus"] == "InService"
-    for process in own_runtime.processes():
-        if "shim.py" in " ".join(process.cmdline()):
-            process.kill()
+    for process in own_runtime.find("shim.py"):
+        process.kill()
     until(lambda: _asks(endpoint) == "same:y", 20, "the server comes back")
 
 

@@ -150,7 +150,7 @@ while True:
     description = jobs.end("training", name)
     assert description["TrainingJobStatus"] == "Stopped"
     assert model_files(jobs, description)["saved.txt"] == b"at stop"
-    assert not [p for p in runtime.processes() if "1234567" in p.cmdline()]
+    assert not runtime.find("1234567")
     with pytest.raises(botocore.exceptions.ClientError, match="is in status Stopped"):
         jobs.sagemaker.stop_training_job(TrainingJobName=name)
 
@@ -197,13 +197,13 @@ def test_lost_host_fails_the_job_by_name(own_runtime: RuntimeProcess) -> None:
     jobs = Jobs(own_runtime)
     name = jobs.training("import time\nprint('begun', flush=True)\ntime.sleep(600)\n")
     until(lambda: _logged(jobs, name, "begun"), what="the script's start")
-    shims = [p for p in own_runtime.processes() if "shim.py" in " ".join(p.cmdline())]
+    shims = own_runtime.find("shim.py")
     for shim in shims:
         shim.kill()
     description = jobs.end("training", name)
     assert description["TrainingJobStatus"] == "Failed"
     assert "host lost" in description["FailureReason"]
-    until(lambda: not [p for p in own_runtime.processes() if "train.py" in " ".join(p.cmdline())], 10, "no orphan")
+    until(lambda: not own_runtime.find("train.py"), 10, "no orphan")
 
 
 @needs_sandbox

@@ -65,18 +65,17 @@ def test_workers_in_sessions_of_their_own_end_with_the_job(jobs: Jobs, plain: Ru
         "subprocess.Popen(['sleep', '7654321'], start_new_session=True)\nprint('done', flush=True)\n"
     )
     assert jobs.end("training", jobs.training(script))["TrainingJobStatus"] == "Completed"
-    until(lambda: not [p for p in plain.processes() if "7654321" in p.cmdline()], 10, "the worker's end")
+    until(lambda: not plain.find("7654321"), 10, "the worker's end")
 
 
 def test_killed_shim_leaves_no_process(jobs: Jobs, plain: RuntimeProcess) -> None:
     name = jobs.training("import time\nprint('begun', flush=True)\ntime.sleep(7654322)\n")
-    until(lambda: [p for p in plain.processes() if "train.py" in " ".join(p.cmdline())], what="the script's start")
-    for process in plain.processes():
-        if "shim.py" in " ".join(process.cmdline()):
-            process.kill()
+    until(lambda: plain.find("train.py"), what="the script's start")
+    for process in plain.find("shim.py"):
+        process.kill()
     description = jobs.end("training", name)
     assert (description["TrainingJobStatus"], "host lost" in description["FailureReason"]) == ("Failed", True)
-    until(lambda: not [p for p in plain.processes() if "train.py" in " ".join(p.cmdline())], 10, "no orphan")
+    until(lambda: not plain.find("train.py"), 10, "no orphan")
 
 
 def test_network_isolation_is_refused_not_ignored(jobs: Jobs) -> None:

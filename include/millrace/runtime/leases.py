@@ -8,6 +8,7 @@ finds them there.
 from __future__ import annotations
 
 import os
+import random
 import socket
 import threading
 from dataclasses import dataclass
@@ -71,7 +72,8 @@ class Leases:
         return chosen
 
     def _free_port(self) -> int:
-        for port in range(FIRST_PORT, LAST_PORT + 1):
+        # From anywhere in the range: another runtime on this machine leases from it too, and knows nothing of ours.
+        for port in random.sample(range(FIRST_PORT, LAST_PORT + 1), LAST_PORT + 1 - FIRST_PORT):
             if port not in self._ports and _is_free(port):
                 self._ports.add(port)
                 return port
