@@ -132,7 +132,7 @@ class Summary:
         table = Table(box=None, show_header=False, pad_edge=False)
         table.add_column(style="bold")
         table.add_column(overflow="fold")
-        for run, title in ((self.training, "first training"), (self.retraining, "training after drift")):
+        for run, title in ((self.training, "training"), (self.retraining, "training after drift")):
             metrics = self._result(run, "evaluate")["metrics"]
             deployed = self._result(run, "deploy")
             table.add_row(
@@ -147,12 +147,16 @@ class Summary:
         for run, title in ((self.clean, "clean batch"), (self.drifted, "drifted batch")):
             verdict = self._result(run, "monitor")
             table.add_row(title, ("drifted: " if verdict["drifted"] else "no drift: ") + verdict["summary"])
-        table.add_row("", "")
-        table.add_row("Airflow", f"{layout.airflow_url}  (user admin, password in {layout.passwords})")
-        table.add_row("MLflow", layout.mlflow_url)
-        table.add_row("Data Docs", layout.page(self._result(self.retraining, "data_gate")["data_docs"]))
-        table.add_row("drift report", layout.page(self._result(self.drifted, "monitor")["report"]))
         console.print(Panel(table, title="what came out", border_style="green"))
+        pages = {
+            "Airflow": f"{layout.airflow_url}  (user admin, password in {layout.passwords})",
+            "MLflow": layout.mlflow_url,
+            "jobs": f"{layout.runtime_url}/console",
+            "Data Docs": layout.page(self._result(self.retraining, "data_gate")["data_docs"]),
+            "drift report": layout.page(self._result(self.drifted, "monitor")["report"]),
+        }
+        for name, address in pages.items():  # unwrapped, so that a terminal can follow them
+            console.print(f"[bold]{name:<13}[/] {address}", soft_wrap=True)
 
     def _result(self, run: Followed, task_id: str) -> Any:
         return self.demo.api.xcom(run.dag_id, run.run_id, task_id)
