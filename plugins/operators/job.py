@@ -1,8 +1,8 @@
 """The base of all job operators: name, adopt or submit, publish, defer, harvest.
 
 A subclass says what it asks for (`build`) and what it hands on (`harvest`); everything that could pay twice or orphan a
-job is here, once. A retry adopts the job that an earlier attempt left running; a user's mark or clear stops it; a
-worker's death does not.
+job is here, once. A retry adopts the job that an earlier attempt left running; a user's mark or clear stops it while the
+task is deferred (the default); a worker's death does not.
 
 What it does not do: it reads no data, and it knows neither AWS nor the local runtime, only a connection.
 """

@@ -103,14 +103,16 @@ def test_version_that_fails_leaves_the_one_before_serving(deployments: Deploymen
 
 
 def test_clearing_an_old_deployment_that_no_longer_answers_puts_the_newer_one_back(deployments: Deployments) -> None:
-    moods = [deployments.version(HANDLERS.format(answer=answer)) for answer in ("good", "better")]
+    old, newer = (deployments.version(HANDLERS.format(answer=answer)) for answer in ("old", "newer"))
     store = TaskStateStore()
-    deployments.deploy(moods[0], store)
-    deployments.deploy(moods[1])
-    operator_state = dict(store)
-    assert operator_state == {}, "a deployment that succeeded leaves nothing to go back to"
-    deployments.deploy(moods[0], store)
-    assert deployments.live() == "good"
+    deployments.deploy(old, store)
+    deployments.deploy(newer)
+    source = deployments.registry.version(deployments.name, old).source
+    spoilt = archive({"code/inference.py": HANDLERS.format(answer="angry")})
+    deployments.jobs.put(source.removeprefix("s3://bucket/"), spoilt)
+    with pytest.raises(AirflowException, match="was put back"):
+        deployments.deploy(old, store)  # the same task, cleared: its state is what the first time left
+    assert (deployments.live(), deployments.champion()) == ("newer", newer)
 
 
 def test_retry_after_the_update_had_begun_still_knows_what_was_there_before(deployments: Deployments) -> None:
