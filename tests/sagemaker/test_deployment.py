@@ -30,16 +30,16 @@ def test_the_process_environment_is_read_when_none_is_given(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    "gone", [set(gone) for size in range(1, 5) for gone in itertools.combinations(VARIABLES.values(), size)], ids=str
+    "gone", [gone for size in range(1, 5) for gone in itertools.combinations(VARIABLES.values(), size)], ids=str
 )
 @pytest.mark.parametrize("how", ["unset", "empty"])
-def test_every_missing_variable_is_named_in_one_error(gone: set[str], how: str) -> None:
+def test_every_missing_variable_is_named_in_one_error(gone: tuple[str, ...], how: str) -> None:
     environment = {k: v for k, v in COMPLETE.items() if k not in gone} | (
         dict.fromkeys(gone, "") if how == "empty" else {}
     )
     with pytest.raises(DeploymentError, match="millrace env") as caught:
         Deployment.from_environment(environment)
-    assert {name for name in COMPLETE if name in str(caught.value)} == gone
+    assert {name for name in COMPLETE if name in str(caught.value)} == set(gone)
 
 
 @pytest.mark.parametrize("bad", ["1prod", "pro-d", "prod_1", "p" * 17, "prod\n", "prød", " prod"])

@@ -8,13 +8,13 @@ import botocore.exceptions
 import pytest
 
 from millrace.sagemaker.hosting import (
-    CHANGING,
     EndpointState,
-    describe_endpoint,
     endpoint_state,
     ensure_endpoint_config,
     ensure_model,
 )
+from millrace.sagemaker.kinds import ENDPOINT
+from millrace.sagemaker.observe import describe
 from millrace.sagemaker.preflight import PreflightError
 from millrace.sagemaker.requests import EndpointConfigRequest, ModelRequest
 from tests.runtime.jobs import Jobs, archive
@@ -103,17 +103,17 @@ def test_a_refusal_that_is_not_about_existing_reaches_the_caller(sagemaker: Any)
 
 
 def test_an_endpoint_that_is_not_there_is_absent_and_another_refusal_raises(sagemaker: Any) -> None:
-    assert describe_endpoint(sagemaker, "never-made") is None
+    assert describe(sagemaker, ENDPOINT, "never-made") is None
     assert endpoint_state(None, "config") is EndpointState.ABSENT
     with pytest.raises(botocore.exceptions.ClientError, match="regular expression"):
-        describe_endpoint(sagemaker, "no_such_name_can_be")
+        describe(sagemaker, ENDPOINT, "no_such_name_can_be")
 
 
 def test_an_endpoint_is_live_on_its_configuration_and_after_a_rollback_only_on_the_old_one(jobs: Jobs) -> None:
     name, good, bad = jobs.name("endpoint"), config_of(jobs, ECHO), config_of(jobs, BROKEN)
 
     def state(config: str) -> EndpointState:
-        return endpoint_state(describe_endpoint(jobs.sagemaker, name), config)
+        return endpoint_state(describe(jobs.sagemaker, ENDPOINT, name), config)
 
     def settle(config: str) -> EndpointState:
         until(lambda: state(config) is not EndpointState.CHANGING, 60, "the endpoint settles")
@@ -135,7 +135,7 @@ def test_a_new_endpoint_whose_model_does_not_load_has_failed(jobs: Jobs) -> None
     jobs.sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=bad)
 
     def settled() -> EndpointState | None:
-        state = endpoint_state(describe_endpoint(jobs.sagemaker, name), bad)
+        state = endpoint_state(describe(jobs.sagemaker, ENDPOINT, name), bad)
         return None if state is EndpointState.CHANGING else state
 
     assert until(settled, 60, "the endpoint settles") is EndpointState.FAILED
@@ -144,8 +144,8 @@ def test_a_new_endpoint_whose_model_does_not_load_has_failed(jobs: Jobs) -> None
 def test_every_status_that_sagemaker_knows_has_a_meaning_and_an_unknown_one_has_failed(sagemaker: Any) -> None:
     shape: Any = sagemaker.meta.service_model.shape_for("EndpointStatus")
     means = {s: endpoint_state({"EndpointStatus": s, "EndpointConfigName": "c"}, "c") for s in [*shape.enum, "New"]}
-    assert {status for status, state in means.items() if state is EndpointState.CHANGING} == CHANGING
+    assert {status for status, state in means.items() if state is EndpointState.CHANGING} == ENDPOINT.active
     assert {status for status, state in means.items() if state is EndpointState.LIVE} == {"InService"}
     assert {status for status, state in means.items() if state is EndpointState.FAILED} == {
-        "OutOfService", "Failed", "UpdateRollbackFailed", "New",
+        "OutOfService", "Failed", "New",
     }  # fmt: skip

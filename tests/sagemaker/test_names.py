@@ -14,7 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from millrace.sagemaker import preflight
-from millrace.sagemaker.names import TaskIdentity, content_name, slug, tag_value
+from millrace.sagemaker.names import TaskIdentity, content_name, generation_from_tags, slug, tag_text, tag_value
 
 SHAPES = Loader().load_service_model("sagemaker", "service-2")["shapes"]
 NAME_SHAPES = ("TrainingJobName", "ProcessingJobName", "TransformJobName")
@@ -167,6 +167,81 @@ def test_slugs_hold_letters_digits_and_single_hyphens(text: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9]+(-[A-Za-z0-9]+)*", slug(text))
 
 
-def test_tag_values_are_cut_at_256_and_foreign_characters_become_underscores() -> None:
-    assert tag_value("a" * 300) == "a" * 256
-    assert tag_value("50% {off}") == "50_ _off_"
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("scheduled__2026-01-01T00:00:00+00:00", "scheduled__2026-01-01T00:00:00+00:00"),
+        ("50% {off}", "50=25 =7Boff=7D"),
+        ("a=b", "a=3Db"),
+        ("run~1", "run=7E1"),
+        ("größe", "größe"),
+        ("e\u0301", "e=CC=81"),
+        ("", ""),
+    ],
+)
+def test_tag_values_keep_what_a_tag_can_hold_and_quote_the_rest(text: str, value: str) -> None:
+    assert tag_value(text) == value
+    assert tag_text(value) == text
+
+
+@given(RUN_IDS | st.text(max_size=120) | st.text("=4A1 ~", max_size=40) | st.text(st.characters(), max_size=20))
+def test_a_tag_value_is_read_back_exactly_unless_it_was_cut(text: str) -> None:
+    value = tag_value(text)
+    assert tag_text(value) == (None if len(value) == 256 and "==" in value else text)
+    assert tag_text(value) is not None or len(text) > 256 / 12
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_different_texts_have_different_tag_values(one: str, other: str) -> None:
+    assert (tag_value(one) == tag_value(other)) is (one == other)
+
+
+def test_texts_that_differ_only_where_they_are_cut_have_different_values_and_are_not_read_back() -> None:
+    one, other = (tag_value("a" * 300 + end) for end in "bc")
+    assert one != other
+    assert len(one) == len(other) == 256
+    assert tag_text(one) is None
+    assert tag_text("a" * 256) == "a" * 256
+
+
+@given(st.text(max_size=60) | st.text("=0A4 ab%", max_size=12))
+def test_what_is_read_from_a_tag_is_what_would_be_written_to_it(value: str) -> None:
+    text = tag_text(value)
+    assert text is None or tag_value(text) == value
+
+
+@pytest.mark.parametrize("value", ["=41", "=", "a=", "=4", "=GG", "=c3=a9", "=C3", "==", "50%", "50%25", "a~b", "=FF"])
+def test_values_that_others_made_are_not_guessed_at(value: str) -> None:
+    assert tag_text(value) is None
+
+
+@given(IDENTITIES, GENERATIONS)
+def test_an_identity_is_read_back_from_its_tags_or_not_at_all(identity: TaskIdentity, generation: int) -> None:
+    tags = {tag["Key"]: tag["Value"] for tag in identity.tags(generation, "request", "9.9")}
+    cut = any(
+        tags[key] != tag_value(tag_text(tags[key]) or "") for key in ("airflow:dag", "airflow:run", "airflow:task")
+    )
+    assert TaskIdentity.from_tags(tags) == (None if cut else identity)
+    assert generation_from_tags(tags) == generation
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"millrace:deployment": ""},
+        {"airflow:dag": ""},
+        {"airflow:run": "a=b"},
+        {"airflow:task": tag_value("t" * 300)},
+        {"airflow:map_index": "-2"},
+        {"airflow:map_index": "01"},
+        {"airflow:map_index": "\u0661"},
+        {"airflow:map_index": "1" * 5000},
+    ],
+    ids=str,
+)
+def test_tags_that_do_not_say_exactly_whose_it_is_name_nobody(changes: dict[str, str]) -> None:
+    tags = {tag["Key"]: tag["Value"] for tag in TASK.tags(0, "request", "1")}
+    assert TaskIdentity.from_tags(tags) == TASK
+    assert TaskIdentity.from_tags(tags | changes) is None
+    assert TaskIdentity.from_tags({}) is None
+    assert generation_from_tags({}) is None

@@ -6,9 +6,10 @@ attempt is and what was observed are handed in.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
+from typing import Any, Literal
 
 from .kinds import Outcome
 
@@ -28,13 +29,30 @@ class Action(Enum):
     """A job of this name belongs to somebody else."""
 
 
+class Attempt(Enum):
+    """Why this attempt of the task was begun."""
+
+    FIRST = "first"
+    """Nothing was begun for this task instance, as far as Airflow remembers."""
+    RETRY = "retry"
+    """An earlier attempt ended or died, and nobody asked for a new result."""
+    CLEARED = "cleared"
+    """A user has cleared the task since."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observed:
-    """The job found under a name: what its status means, whether its tags are ours, whether it was asked for alike."""
+    """The job found under a name."""
 
     outcome: Outcome
     owned: bool
+    """Whether its tags are ours."""
     same_request: bool
+    """Whether it was asked for alike."""
+    stopping: bool
+    """Whether it is on its way to Stopped: nothing is to be had from waiting for it."""
+    predates_run: bool
+    """Whether it is older than the DAG run: then it was made for a run of the same id that was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +61,31 @@ class Decision:
     reason: str
 
 
-def decide(observed: Observed | None, *, cleared: bool, on_clear: OnClear) -> Decision:
-    """What to do about the job of the current generation.
+def attempt_of(recorded: Mapping[str, Any] | None, max_tries: int, run_started: str) -> Attempt:
+    """What kind of attempt this is, from what an earlier one recorded.
 
-    `cleared` says that the user has cleared the task since this generation was begun.
+    Clearing a task moves its `max_tries` (to the tries so far plus its retries), and clearing a finished run moves the
+    run's start as well; a retry moves neither. Clearing a task that is running in a worker moves neither: there the
+    worker's own `on_kill` has stopped the job, so that the next attempt finds it stopped.
     """
+    if not recorded:
+        return Attempt.FIRST
+    same = recorded.get("max_tries") == max_tries and recorded.get("run_started") == run_started
+    return Attempt.RETRY if same else Attempt.CLEARED
+
+
+def decide(observed: Observed | None, attempt: Attempt, on_clear: OnClear) -> Decision:
+    """What to do about the job of the current generation."""
     if observed is None:
         return Decision(Action.SUBMIT, "no job of this name exists")
     if not observed.owned:
         return Decision(Action.REFUSE, "a job of this name exists and its tags are not this task's")
-    if cleared and on_clear == "rerun":
+    if attempt is Attempt.CLEARED and on_clear == "rerun":
         return Decision(Action.RESUBMIT, "the task was cleared")
+    if attempt is Attempt.FIRST and observed.predates_run and on_clear == "rerun":
+        return Decision(Action.RESUBMIT, "the job was made for a run of the same id that was deleted")
+    if observed.stopping:
+        return Decision(Action.RESUBMIT, "an earlier attempt's job is being stopped")
     if observed.outcome is Outcome.ACTIVE:
         changed = "" if observed.same_request else ", though the request has changed since"
         return Decision(Action.ADOPT, f"an earlier attempt's job is running{changed}")

@@ -7,16 +7,20 @@ it waits for nothing; who calls looks again.
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from enum import Enum
 from typing import Any
 
 from . import preflight
-from .kinds import ALREADY_EXISTS_TEXT
+from .kinds import ALREADY_EXISTS_TEXT, ENDPOINT, Outcome
 from .names import content_name
 from .requests import EndpointConfigRequest, ModelRequest
 
-CHANGING = frozenset({"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"})
+DEPLOYED_TAG = "millrace:deployed"
+"""An endpoint's tag: the configuration that was last proven to answer."""
+WANTED_TAG = "millrace:wanted"
+"""An endpoint's tag: the configuration that the latest deployment asked for."""
 
 
 class EndpointState(Enum):
@@ -35,28 +39,63 @@ def endpoint_state(description: dict[str, Any] | None, wanted_config: str) -> En
     """What a DescribeEndpoint answer (None: there is no endpoint) means."""
     if description is None:
         return EndpointState.ABSENT
-    status = description.get("EndpointStatus")
-    if status in CHANGING:
+    outcome = ENDPOINT.outcome(description)
+    if outcome is Outcome.ACTIVE:
         return EndpointState.CHANGING
-    if status == "InService":
+    if outcome is Outcome.SUCCEEDED:
         return EndpointState.LIVE if description.get("EndpointConfigName") == wanted_config else EndpointState.OTHER
-    return EndpointState.FAILED
+    # After a failed rollback it still serves: an update may mend it, its deletion would be an outage.
+    still_serves = description.get("EndpointStatus") == "UpdateRollbackFailed"
+    return EndpointState.OTHER if still_serves else EndpointState.FAILED
 
 
-def describe_endpoint(sagemaker: Any, name: str) -> dict[str, Any] | None:
-    """The DescribeEndpoint answer, or None when there is no endpoint of that name.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Before:
+    """A deployment that was begun: what was asked for, and what the endpoint served until then."""
+
+    wanted: str
+    """The endpoint configuration that was asked for."""
+    previous: str
+    """The one that was served before, or nothing where no endpoint was."""
+    was_live: bool
+    """Whether the wanted one was served already: then it is not this deployment's to take away."""
+    requested: bool = False
+    """Whether SageMaker has been asked."""
+    failed: str = ""
+    """Why it was given up, once what was served before has been asked for again."""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Before:
+        return cls(**document)
+
+
+def put_back(sagemaker: Any, endpoint: str, description: dict[str, Any] | None, before: Before) -> str:
+    """Leave no half-made deployment serving: ask for the configuration before, or for nothing where nothing was.
+
+    `description` is what the endpoint is now, and it must not be changing. Returns what was done, in words; it waits for
+    nothing.
 
     Raises:
-        botocore.exceptions.ClientError: anything else than "not there".
+        botocore.exceptions.ClientError: SageMaker refused it.
     """
-    from botocore.exceptions import ClientError
-
-    try:
-        return dict(sagemaker.describe_endpoint(EndpointName=name))
-    except ClientError as error:
-        if "could not find" in error.response["Error"].get("Message", "").lower():
-            return None
-        raise
+    state = endpoint_state(description, before.wanted)
+    if state is EndpointState.ABSENT:
+        return "there is none"
+    if (
+        state is EndpointState.OTHER and (description or {}).get("EndpointStatus") == "InService"
+    ):  # as before, or what somebody else has deployed since
+        return f"it serves {(description or {}).get('EndpointConfigName')}"
+    if before.was_live:
+        return f"{before.wanted} was served before this deployment, and is left alone"
+    if before.previous and state is not EndpointState.FAILED:
+        sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=before.previous)
+        return f"being put back on {before.previous}"
+    # A failed endpoint takes nothing but its deletion; a new one has nothing to go back to.
+    sagemaker.delete_endpoint(EndpointName=endpoint)
+    return "being deleted: it was new, and does not serve" if not before.previous else "being deleted: it has failed"
 
 
 def ensure_model(sagemaker: Any, deployment: str, request: ModelRequest, tags: list[dict[str, str]]) -> str:
@@ -82,7 +121,8 @@ def ensure_endpoint_config(
         PreflightError: SageMaker would refuse it.
         botocore.exceptions.ClientError: SageMaker refused it.
     """
-    content = json.dumps(replace(request, name="").to_api(), sort_keys=True)
+    # With the endpoint's name in it: two endpoints of equal content must not share what a teardown deletes.
+    content = json.dumps(request.to_api(), sort_keys=True)
     named = replace(request, name=content_name(deployment, request.name, content)).to_api()
     preflight.check("CreateEndpointConfig", named)
     _create_once(sagemaker.create_endpoint_config, {**named, "Tags": tags})

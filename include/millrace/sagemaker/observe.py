@@ -1,18 +1,18 @@
-"""Looking at a job over the wire: describe it, or learn that it is not there; and stop it, once or twice.
+"""Looking at a job or an endpoint over the wire: describe it, or learn that it is not there; stop a job, once or twice.
 
-The one place that tells "there is no such job" from every other refusal. A lookup that fails for another reason raises:
-a failed lookup must never lead to a second job.
+The one place that tells "there is none of that name" from every other refusal. A lookup that fails for another reason
+raises: a failed lookup must never lead to a second job.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .kinds import JobKind, Outcome
+from .kinds import JobKind, Kind, Outcome
 
 
-def describe(sagemaker: Any, kind: JobKind, job_name: str) -> dict[str, Any] | None:
-    """The Describe answer, or None when there is no job of that name. `sagemaker` is a boto3 client.
+def describe(sagemaker: Any, kind: Kind, name: str) -> dict[str, Any] | None:
+    """The Describe answer, or None when there is none of that name. `sagemaker` is a boto3 client.
 
     Raises:
         botocore.exceptions.ClientError: anything else than "not there".
@@ -20,7 +20,7 @@ def describe(sagemaker: Any, kind: JobKind, job_name: str) -> dict[str, Any] | N
     from botocore.exceptions import ClientError
 
     try:
-        return dict(getattr(sagemaker, kind.describe)(**{kind.name_field: job_name}))
+        return dict(getattr(sagemaker, kind.describe)(**{kind.name_field: name}))
     except ClientError as error:
         details = error.response["Error"]
         text = details.get("Message", "").lower()
@@ -44,6 +44,8 @@ def stop(sagemaker: Any, kind: JobKind, job_name: str) -> bool:
     found = describe(sagemaker, kind, job_name)
     if found is None or kind.outcome(found) is not Outcome.ACTIVE:
         return False
+    if found.get(kind.status_field) == kind.stopping:
+        return True
     try:
         getattr(sagemaker, kind.stop)(**{kind.name_field: job_name})
     except ClientError:

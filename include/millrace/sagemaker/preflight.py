@@ -136,6 +136,9 @@ def _cross_field(operation: str, request: dict[str, Any]) -> Iterator[str]:
             yield f"MaxWaitTimeInSeconds ({wait}) must be at least MaxRuntimeInSeconds ({run})"
         if request.get("EnableManagedSpotTraining") is True and wait is None:
             yield "EnableManagedSpotTraining needs StoppingCondition.MaxWaitTimeInSeconds"
+        resources = _mapping(request.get("ResourceConfig"))
+        if resources.get("InstanceCount") == 0 and not resources.get("InstanceGroups"):
+            yield "ResourceConfig.InstanceCount is 0; at least 1, unless there are InstanceGroups"
         yield from _differ("channel", _names(request.get("InputDataConfig"), "ChannelName"))
     elif operation == "CreateProcessingJob":
         yield from _differ("input", _names(request.get("ProcessingInputs"), "InputName"))
