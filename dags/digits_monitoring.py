@@ -11,6 +11,7 @@ from datetime import timedelta
 from airflow.sdk import Asset, CronTriggerTimetable, Param, chain, dag
 
 from operators.drift import DriftMonitorOperator
+from operators.limit import LIMIT, MAX_COST
 from operators.processing import ProcessingOperator
 from pipelines.digits.settings import settings
 
@@ -18,7 +19,8 @@ from pipelines.digits.settings import settings
 @dag(
     schedule=CronTriggerTimetable("0 4 * * *", timezone="UTC", run_immediately=False),
     catchup=False,
-    default_args={"retries": 1, "retry_delay": timedelta(seconds=20)},  # a retry adopts the job that still runs
+    # A retry adopts the job that still runs.
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=20), "max_cost": LIMIT},
     max_active_runs=2,
     tags=["digits"],
     doc_md=__doc__,
@@ -28,6 +30,7 @@ from pipelines.digits.settings import settings
             "", type="string", pattern=r"^$|^s3://.+", title="Batch",
             description="S3 URI of your own Parquet or CSV (pixel_0 … pixel_63); empty for held-back digits",
         ),
+        "max_cost": MAX_COST,
     },
 )  # fmt: skip
 def digits_monitoring():

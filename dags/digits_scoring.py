@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from airflow.sdk import CronTriggerTimetable, Param, chain, dag
 
+from operators.limit import LIMIT, MAX_COST
 from operators.processing import ProcessingOperator
 from operators.quality import QualityGateOperator
 from operators.transform import BatchTransformOperator
@@ -21,7 +22,8 @@ from pipelines.digits.settings import PREDICTION_COLUMNS, settings
 @dag(
     schedule=CronTriggerTimetable("0 2 * * *", timezone="UTC", run_immediately=False),
     catchup=False,
-    default_args={"retries": 1, "retry_delay": timedelta(seconds=20)},  # a retry adopts the job that still runs
+    # A retry adopts the job that still runs.
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=20), "max_cost": LIMIT},
     max_active_runs=1,
     tags=["digits"],
     doc_md=__doc__,
@@ -30,6 +32,7 @@ from pipelines.digits.settings import PREDICTION_COLUMNS, settings
             "", type="string", pattern=r"^$|^s3://.+", title="Batch",
             description="S3 URI of your own Parquet or CSV (pixel_0 … pixel_63); empty for held-back digits",
         ),
+        "max_cost": MAX_COST,
     },
 )  # fmt: skip
 def digits_scoring():

@@ -19,6 +19,7 @@ from airflow.sdk import Asset, AssetOrTimeSchedule, CronTriggerTimetable, Param,
 
 from operators.deploy import DeployEndpointOperator
 from operators.drift import DriftBaselineOperator
+from operators.limit import LIMIT, MAX_COST
 from operators.processing import ProcessingOperator
 from operators.quality import QualityGateOperator
 from operators.registry import MetricGateOperator, ModelApprovalOperator, RegisterModelOperator
@@ -31,7 +32,8 @@ WEEKLY = CronTriggerTimetable("0 3 * * 1", timezone="UTC", run_immediately=False
 @dag(
     schedule=AssetOrTimeSchedule(timetable=WEEKLY, assets=[Asset("digits_drift")]),
     catchup=False,
-    default_args={"retries": 1, "retry_delay": timedelta(seconds=20)},  # a retry adopts the job that still runs
+    # A retry adopts the job that still runs.
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=20), "max_cost": LIMIT},
     max_active_runs=1,  # two runs must not deploy to one endpoint
     tags=["digits"],
     doc_md=__doc__,
@@ -41,10 +43,12 @@ WEEKLY = CronTriggerTimetable("0 3 * * 1", timezone="UTC", run_immediately=False
             description="S3 URI of your own Parquet or CSV (pixel_0 … pixel_63, label); empty for the shipped digits",
         ),
         "approval_required": Param(True, type="boolean", title="Ask a person before deploying"),
+        "max_cost": MAX_COST,
     },
 )  # fmt: skip
 def digits_training():
-    processing = {"packages": settings.packages, "instance_type": settings.processing_instance}
+    # Of equal content, an earlier run's tables, gate and evaluation are taken over.
+    processing = {"packages": settings.packages, "instance_type": settings.processing_instance, "cache": True}
     prepare = ProcessingOperator(
         task_id="prepare",
         module="pipelines.digits.jobs.ingest",

@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException, TaskDeferralTimeout
-
-from millrace.sagemaker import hosting, preflight
+from millrace.sagemaker import hosting, observe, preflight
+from millrace.sagemaker.decision import Attempt, attempt_of
 from millrace.sagemaker.deployment import Deployment
-from millrace.sagemaker.hosting import EndpointState
-from millrace.sagemaker.names import slug
+from millrace.sagemaker.hosting import DEPLOYED_TAG, WANTED_TAG, Before, EndpointState
 from millrace.sagemaker.requests import EndpointConfigRequest, ModelRequest
+from operators import termination
 from operators.clients import client
-from operators.job import PARSING, identity_of, literal
-from operators.triggers import EndpointTrigger, earliest_return
+from operators.endpoint import EndpointOperator
+from operators.failures import StepFailed, StepTimeout, typed_failures
+from operators.invoke import ask
+from operators.job import PARSING, literal
+from operators.task_state import identity_of, max_tries, recall, remember, run_started
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 STATE_KEY = "millrace_endpoint"
-TEXT_BYTES = 300
 
 
-class DeployEndpointOperator(BaseOperator):
+class DeployEndpointOperator(EndpointOperator):
     """Create or update an endpoint for a model version, prove that it answers, and make the version the champion.
 
     Success means: the endpoint is InService on the configuration that was asked for (after an automatic rollback it is
     InService on the old one), and a smoke request was answered. When it is not, a new endpoint is deleted and an updated
-    one is put back on the configuration it had.
+    one is put back on the configuration it had. A user's mark or clear puts it back as well, once SageMaker lets it.
 
     Args:
         model: the registered model.
@@ -40,7 +40,7 @@ class DeployEndpointOperator(BaseOperator):
         instance_type: SageMaker's hosting instance type, for example `ml.c5.large`.
         smoke_body: a request that the model must answer.
         smoke_content_type: its content type.
-        timeout: how long the endpoint may take to come up.
+        timeout: how long the endpoint may take to come up, deferred or not.
 
     Example::
 
@@ -51,44 +51,36 @@ class DeployEndpointOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = (
-        "model", "version", "endpoint", "instance_type", "smoke_body", "aws_conn_id", "region_name", "image",
+        *EndpointOperator.template_fields, "model", "version", "instance_type", "smoke_body", "environment", "image",
     )  # fmt: skip
-    ui_color = "#dff3f7"
 
     def __init__(
         self,
         *,
         model: str,
         version: Any,
-        endpoint: str,
         instance_type: str,
         smoke_body: str,
         smoke_content_type: str = "text/csv",
         instance_count: int = 1,
         environment: Mapping[str, str] | None = None,
         timeout: timedelta = timedelta(minutes=30),
-        deferrable: bool = True,
-        poll_seconds: float = 15,
         image: str | None = None,
-        aws_conn_id: str = "aws_default",
-        region_name: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.model = model
         self.version = version
-        self.endpoint = endpoint
         self.instance_type = instance_type
         self.smoke_body = smoke_body
         self.smoke_content_type = smoke_content_type
         self.instance_count = instance_count
         self.environment = dict(environment or {})
+        if not isinstance(timeout, timedelta) or timeout <= timedelta(0):
+            raise ValueError(f"timeout is {timeout!r}; it must be a timedelta above 0")
         self.timeout = timeout
-        self.deferrable = deferrable
-        self.poll_seconds = poll_seconds
         self.image = image
-        self.aws_conn_id = aws_conn_id
-        self.region_name = region_name
+        self._answer = ""
         parsing = EndpointConfigRequest(
             name=PARSING, model_name=PARSING, instance_type=literal(instance_type), instance_count=instance_count
         )
@@ -96,72 +88,76 @@ class DeployEndpointOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         deployment = Deployment.from_environment()
-        endpoint = self._endpoint_name(deployment)
-        config = self._ensure_config(deployment)
-        self._wait_while_changing(endpoint)
-        self._request(endpoint, config, deployment, context)
-        if self.deferrable:
-            trigger = EndpointTrigger(
-                endpoint, self.aws_conn_id, self.region_name, self.poll_seconds, earliest_return()
-            )
-            self.defer(trigger=trigger, method_name="execute_complete", timeout=self.timeout)
-        self._wait_while_changing(endpoint)
-        return self.execute_complete(context, {"endpoint": endpoint})
+        termination.listen()
+        with typed_failures(f"deploying version {self.version} of {self.model}"):
+            name, config = self._name(deployment), self._ensure_config(deployment)
+            self._link(context, name)
+            self._begin(context, config)
+            return self._go_on(context, name)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
-        """Hold what is live against what was asked for, ask it something, and only then promote the version."""
-        from millrace.registry.models import Registry
+        with typed_failures(f"deploying version {self.version} of {self.model}"):
+            return self._go_on(context, event["endpoint"])
 
-        endpoint = event["endpoint"]
-        state: Any = context["task_state_store"].get(STATE_KEY)
-        wanted = state["config"]
-        description = hosting.describe_endpoint(self._sagemaker, endpoint)
-        live = hosting.endpoint_state(description, wanted)
-        if live is not EndpointState.LIVE:
-            self._put_back(endpoint, state, live)
-            reason = (description or {}).get("FailureReason", "no reason was given")
-            status = (description or {}).get("EndpointStatus", "absent")
-            raise AirflowException(
-                f"endpoint {endpoint} is {status} on {(description or {}).get('EndpointConfigName')}, not InService on "
-                f"{wanted}: {reason}"
+    def _go_on(self, context: Context, name: str) -> dict[str, Any]:
+        """One step after the other, each after the endpoint has stopped changing: ask, judge, and put back what failed."""
+        while True:
+            state, before = self._state(context), self._before(context)
+            description = self._describe(name)
+            if hosting.endpoint_state(description, before.wanted) is EndpointState.CHANGING:
+                deadline = datetime.fromisoformat(state["started"]) + self.timeout
+                self._until_settled(context, name, before.to_json(), deadline)
+            elif before.failed:
+                context["task_state_store"].delete(STATE_KEY)
+                serves = f"it serves {description['EndpointConfigName']}" if description else "there is none any more"
+                raise StepFailed(f"{before.failed}; it was put back: {serves}")
+            elif before.requested:
+                why = self._why_not(name, description, before)
+                if not why and description:
+                    return self._succeed(context, name, description, before)
+                self.log.warning("%s: %s", why, hosting.put_back(self._sagemaker, name, description, before))
+                self._remember(context, replace(before, failed=why))
+            else:
+                self._request(context, name, description)
+
+    def _why_not(self, name: str, description: dict[str, Any] | None, before: Before) -> str:
+        """Hold what is live against what was asked for, and ask it something; nothing when all is well."""
+        if hosting.endpoint_state(description, before.wanted) is not EndpointState.LIVE:
+            found = description or {}
+            return (
+                f"endpoint {name} is {found.get('EndpointStatus', 'absent')} on {found.get('EndpointConfigName')}, not "
+                f"InService on {before.wanted}: {found.get('FailureReason', 'no reason was given')}"
             )
         try:
-            answer = self._smoke(endpoint)
+            self._answer = ask(self._invoking, name, self.smoke_body, self.smoke_content_type).text
         except Exception as error:
-            self._put_back(endpoint, state, live)
-            raise AirflowException(
-                f"endpoint {endpoint} did not answer the smoke request, and was put back: {error}"
-            ) from error
-        Registry().promote(self.model, str(self.version), endpoint=endpoint)
+            return f"endpoint {name} did not answer the smoke request: {error}"
+        return ""
+
+    def _succeed(self, context: Context, name: str, description: dict[str, Any], before: Before) -> dict[str, Any]:
+        """What is live is proven: only now the version is promoted."""
+        from millrace.registry.models import Registry
+
+        self._tag(description["EndpointArn"], {DEPLOYED_TAG: before.wanted})
+        Registry().promote(self.model, str(self.version), endpoint=name)
         # From here on what is live is right. Should the task be cleared one day, it starts from what is live then.
         context["task_state_store"].delete(STATE_KEY)
-        self.log.info("endpoint %s serves version %s of %s; it answered %s", endpoint, self.version, self.model, answer)
-        ti = context["ti"]
-        ti.xcom_push(key="endpoint", value=endpoint)
-        return {
-            "endpoint": endpoint,
-            "config": wanted,
+        self.log.info(
+            "endpoint %s serves version %s of %s; it answered %s", name, self.version, self.model, self._answer
+        )
+        context["ti"].xcom_push(key="endpoint", value=name)
+        self._result = {
+            "endpoint": name,
+            "config": before.wanted,
             "model": self.model,
             "version": str(self.version),
-            "smoke": answer,
+            "smoke": self._answer,
         }
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        except TaskDeferralTimeout as error:
-            endpoint = self._endpoint_name(Deployment.from_environment())
-            raise AirflowException(
-                f"endpoint {endpoint} was still changing after {self.timeout}. SageMaker takes no stop for that: look at "
-                "it in the console, and clear this task once it has settled"
-            ) from error
+        return self._result
 
     @property
-    def _sagemaker(self) -> Any:
-        return client("sagemaker", self.aws_conn_id, self.region_name)
-
-    def _endpoint_name(self, deployment: Deployment) -> str:
-        return f"{deployment.id}-{slug(self.endpoint)}"[:63].rstrip("-")
+    def _invoking(self) -> Any:
+        return client("sagemaker-runtime", self.aws_conn_id, self.region_name)
 
     def _ensure_config(self, deployment: Deployment) -> str:
         from millrace.registry.models import Registry
@@ -184,72 +180,110 @@ class DeployEndpointOperator(BaseOperator):
         )
         return hosting.ensure_endpoint_config(self._sagemaker, deployment.id, config, tags)
 
-    def _request(self, endpoint: str, config: str, deployment: Deployment, context: Context) -> None:
-        """Ask for the endpoint, having written down what it served before."""
-        description = hosting.describe_endpoint(self._sagemaker, endpoint)
-        state = hosting.endpoint_state(description, config)
-        known: Any = context["task_state_store"].get(STATE_KEY)
-        # What was there before is written down once: a retry after the update has begun must not take the new
-        # configuration for the previous one.
-        if not known or known["config"] != config:
-            previous = description["EndpointConfigName"] if description and state is EndpointState.OTHER else ""
-            known = {"config": config, "previous": previous, "was_live": state is EndpointState.LIVE}
-            context["task_state_store"].set(STATE_KEY, known)
+    def _begin(self, context: Context, config: str) -> None:
+        """Go on with what an earlier attempt began for this configuration, or begin anew."""
+        state, now = self._state(context), datetime.now(UTC)
+        kind = attempt_of(state, max_tries(context), run_started(context))
+        if kind is Attempt.RETRY and state["before"]["wanted"] == config:
+            if datetime.fromisoformat(state["started"]) + self.timeout < now:
+                self._remember(context, Before.from_json(state["before"]), now)
+            return
+        self._remember(context, Before(wanted=config, previous="", was_live=False), now)
+
+    def _request(self, context: Context, name: str, description: dict[str, Any] | None) -> None:
+        """Ask for the configuration, having written down what the endpoint served before."""
+        before = self._before(context)
+        state = hosting.endpoint_state(description, before.wanted)
+        if not before.previous and not before.was_live:
+            before = replace(before, **self._served_until_now(description, before.wanted))
+            self._remember(context, before)
+        self.log.info("%s x %s: %s", self.instance_count, self.instance_type, self._price())
+        tags = self._tags(context, before.wanted)
         if state is EndpointState.FAILED:
-            self.log.info("endpoint %s has failed; SageMaker allows only its deletion, so it is made anew", endpoint)
-            self._delete(endpoint)
-            state = EndpointState.ABSENT
+            self.log.info("endpoint %s has failed; SageMaker allows only its deletion, so it is made anew", name)
+            self._sagemaker.delete_endpoint(EndpointName=name)
+            return  # and comes back here once it is gone
         if state is EndpointState.ABSENT:
-            identity = identity_of(context, deployment)
-            tags = identity.tags(0, "", str(self.version))
-            preflight.check("CreateEndpoint", {"EndpointName": endpoint, "EndpointConfigName": config})
-            self.log.info("creating endpoint %s on %s", endpoint, config)
-            self._sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=config, Tags=tags)
-        elif state is EndpointState.OTHER:
-            self.log.info("updating endpoint %s from %s to %s", endpoint, known["previous"], config)
-            self._sagemaker.update_endpoint(
-                EndpointName=endpoint, EndpointConfigName=config, RetainAllVariantProperties=False
-            )
+            request = {"EndpointName": name, "EndpointConfigName": before.wanted}
+            preflight.check("CreateEndpoint", request)
+            self.log.info("creating endpoint %s on %s", name, before.wanted)
+            shown = [{"Key": key, "Value": value} for key, value in tags.items()]
+            self._asked(name, before.wanted, lambda: self._sagemaker.create_endpoint(**request, Tags=shown))
         else:
-            self.log.info("endpoint %s is on %s already", endpoint, config)
+            assert description is not None  # noqa: S101 - it is InService
+            arn = description["EndpointArn"]
+            if before.previous and DEPLOYED_TAG not in observe.tags(self._sagemaker, arn):
+                tags[DEPLOYED_TAG] = before.previous  # it served until now: an abandoned update is put back on it
+            self._tag(arn, tags)
+            if state is EndpointState.OTHER:
+                self.log.info("updating endpoint %s from %s to %s", name, before.previous, before.wanted)
+                self._asked(
+                    name,
+                    before.wanted,
+                    lambda: self._sagemaker.update_endpoint(
+                        EndpointName=name, EndpointConfigName=before.wanted, RetainAllVariantProperties=False
+                    ),
+                )
+            else:
+                self.log.info("endpoint %s is on %s already", name, before.wanted)
+        self._remember(context, replace(before, requested=True))
 
-    def _smoke(self, endpoint: str) -> str:
-        runtime = client("sagemaker-runtime", self.aws_conn_id, self.region_name)
-        answer = runtime.invoke_endpoint(
-            EndpointName=endpoint, ContentType=self.smoke_content_type, Accept=self.smoke_content_type,
-            Body=self.smoke_body.encode(),
-        )  # fmt: skip
-        text = str(answer["Body"].read(TEXT_BYTES).decode(errors="replace").strip())
-        if not text:
-            raise AirflowException("the answer was empty")
-        return text
+    def _price(self) -> str:
+        """What serving costs: an endpoint is paid for until it is deleted, used or not, and on no run's ledger."""
+        from millrace.sagemaker import cost
+        from millrace.sagemaker.prices import Prices
 
-    def _put_back(self, endpoint: str, before: dict[str, Any], live: EndpointState) -> None:
-        """Leave no half-made endpoint serving: the configuration before, or nothing where nothing was."""
-        previous = before["previous"]
-        # What served this very configuration before this task began is not ours to take away.
-        if before["was_live"] or live is EndpointState.ABSENT or (live is EndpointState.OTHER and previous):
-            return
-        if not previous:
-            self.log.warning("deleting endpoint %s: it was new, and does not serve", endpoint)
-            self._delete(endpoint)
-            return
-        self.log.warning("putting endpoint %s back on %s", endpoint, previous)
-        self._sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=previous)
-        self._wait_while_changing(endpoint)
+        hourly = cost.hourly(self.instance_type, self.instance_count, Prices.from_environment())
+        if hourly.usd is None:
+            return f"price unknown ({hourly.why_unknown})"
+        return f"estimated at {cost.shown(hourly.usd)} an hour, until the endpoint is deleted"
 
-    def _delete(self, endpoint: str) -> None:
-        self._sagemaker.delete_endpoint(EndpointName=endpoint)
-        self._wait_while_changing(endpoint)
+    def _served_until_now(self, description: dict[str, Any] | None, wanted: str) -> dict[str, Any]:
+        """The configuration to go back to, and whether the wanted one was served, and proven, already."""
+        state = hosting.endpoint_state(description, wanted)
+        if description is None or state not in (EndpointState.OTHER, EndpointState.LIVE):
+            return {"previous": "", "was_live": False}
+        # What is live may be what a deployment asked for and never proved: then the proven one is what to go back to.
+        live = description["EndpointConfigName"]
+        tags = observe.tags(self._sagemaker, description["EndpointArn"])
+        proven = tags.get(DEPLOYED_TAG, "")
+        good = proven if tags.get(WANTED_TAG) == live else live
+        return {"previous": "" if good == wanted else good, "was_live": good == wanted}
 
-    def _wait_while_changing(self, endpoint: str) -> None:
-        deadline = time.monotonic() + self.timeout.total_seconds()
-        pause = 0.2
-        while True:
-            description = hosting.describe_endpoint(self._sagemaker, endpoint)
-            if hosting.endpoint_state(description, "") is not EndpointState.CHANGING:
-                return
-            if time.monotonic() > deadline:
-                raise AirflowException(f"endpoint {endpoint} is still {(description or {}).get('EndpointStatus')}")
-            time.sleep(pause)
-            pause = min(pause * 1.3, self.poll_seconds)
+    def _asked(self, name: str, wanted: str, call: Callable[[], Any]) -> None:
+        """Make a call whose answer may have been lost before: a refusal because it is under way is no error."""
+        from botocore.exceptions import ClientError
+
+        try:
+            call()
+        except ClientError:
+            if hosting.endpoint_state(self._describe(name), wanted) in (EndpointState.ABSENT, EndpointState.OTHER):
+                raise
+            self.log.info("endpoint %s is on its way to %s: an earlier try of this call got through", name, wanted)
+
+    def _tags(self, context: Context, wanted: str) -> dict[str, str]:
+        """Who is deploying what: the reconciler reads it, should nobody finish."""
+        identity = identity_of(context, Deployment.from_environment())
+        tags = {tag["Key"]: tag["Value"] for tag in identity.tags(0, "", str(self.version))}
+        return {**tags, WANTED_TAG: wanted}
+
+    def _tag(self, arn: str, tags: Mapping[str, str]) -> None:
+        self._sagemaker.add_tags(
+            ResourceArn=arn, Tags=[{"Key": key, "Value": value} for key, value in tags.items() if value]
+        )
+
+    def _overdue(self, name: str) -> NoReturn:
+        raise StepTimeout(
+            f"endpoint {name} was still changing after {self.timeout}. SageMaker takes no stop for that; the "
+            "millrace_reconciler DAG puts it back once it has settled, and clearing this task goes on with it"
+        )
+
+    def _state(self, context: Context) -> dict[str, Any]:
+        return recall(context, STATE_KEY)
+
+    def _before(self, context: Context) -> Before:
+        return Before.from_json(self._state(context)["before"])
+
+    def _remember(self, context: Context, before: Before, started: datetime | None = None) -> None:
+        at = started.isoformat() if started else self._state(context)["started"]
+        remember(context, STATE_KEY, {"before": before.to_json(), "started": at})

@@ -31,10 +31,11 @@ class DriftBaselineOperator(ProcessingOperator):
         )
     """
 
-    template_fields: Sequence[str] = (*ProcessingOperator.template_fields, "model", "version")
+    template_fields: Sequence[str] = (*ProcessingOperator.template_fields, "data", "model", "version")
     ui_color = "#fde7e3"
 
     def __init__(self, *, data: Any, model: str, version: Any, exclude: Sequence[str] = (), **kwargs: Any) -> None:
+        self.data = data  # a template field of its own, so that a mapped task comes after what makes it
         self.model = model
         self.version = version
         super().__init__(
@@ -42,9 +43,16 @@ class DriftBaselineOperator(ProcessingOperator):
             packages=("millrace.monitoring",),
             arguments=["baseline", "--data", "input/data", "--output", "output/baseline", *_excluded(exclude)],
             inputs={"data": data},
+            required_inputs=("data",),
             outputs=("baseline",),
             **kwargs,
         )
+
+    def prepare(self, deployment: Deployment) -> None:
+        from millrace.registry.models import Registry
+
+        Registry().version(self.model, str(self.version))  # before the job is paid for: its baseline must have a place
+        super().prepare(deployment)
 
     def harvest(self, description: dict[str, Any], context: Context) -> dict[str, Any]:
         from millrace.registry.models import BASELINE_TAG, Registry
@@ -75,12 +83,21 @@ class DriftMonitorOperator(ProcessingOperator):
         )
     """
 
-    template_fields: Sequence[str] = (*ProcessingOperator.template_fields, "model")
+    template_fields: Sequence[str] = (*ProcessingOperator.template_fields, "data", "model")
     ui_color = "#fde7e3"
 
     def __init__(
-        self, *, data: Any, model: str, asset: Asset, alias: str, exclude: Sequence[str] = (), **kwargs: Any
+        self,
+        *,
+        data: Any,
+        model: str,
+        asset: Asset,
+        alias: str,
+        exclude: Sequence[str] = (),
+        outlets: Sequence[Any] = (),
+        **kwargs: Any,
     ) -> None:
+        self.data = data  # a template field of its own, so that a mapped task comes after what makes it
         self.model = model
         self.asset = asset
         self.alias = AssetAlias(alias)
@@ -90,9 +107,10 @@ class DriftMonitorOperator(ProcessingOperator):
             arguments=["drift", "--data", "input/data", "--baseline", "input/baseline", "--output", "output/report",
                        *_excluded(exclude)],
             inputs={"data": data},
+            required_inputs=("data",),
             outputs=("report",),
             verdict="report",
-            outlets=[self.alias],
+            outlets=[self.alias, *outlets],
             **kwargs,
         )  # fmt: skip
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from millrace.sagemaker import source
 from millrace.sagemaker.deployment import Deployment
 from millrace.sagemaker.kinds import PROCESSING, JobKind
+from millrace.sagemaker.preflight import PreflightError
 from millrace.sagemaker.requests import Cluster, ProcessingRequest
 from millrace.verdict import FILE_NAME, MAX_BYTES, Verdict, parse
 from operators.job import PARSING, JobOperator, literal
@@ -28,7 +29,7 @@ class ProcessingOperator(JobOperator):
     Args:
         module: the dotted name of the module to run.
         packages: packages of job code that travel with the job; the parts of millrace they import come along.
-        inputs: name to S3 URI. An input whose URI renders to nothing is left out.
+        inputs: name to S3 URI. An input whose URI renders to nothing is left out, unless it is one of `required_inputs`.
         outputs: names of the output folders.
         arguments: the module's command line.
         instance_type: SageMaker's instance type, for example `ml.m5.large`.
@@ -67,6 +68,7 @@ class ProcessingOperator(JobOperator):
         instance_count: int = 1,
         max_runtime: timedelta = timedelta(hours=1),
         network_isolation: bool = False,
+        required_inputs: Sequence[str] = (),
         verdict: str | None = None,
         experiment: str | None = None,
         image: str | None = None,
@@ -87,6 +89,7 @@ class ProcessingOperator(JobOperator):
         self.instance_count = instance_count
         self.max_runtime = max_runtime
         self.network_isolation = network_isolation
+        self.required_inputs = tuple(required_inputs)
         self.verdict = verdict
         self.experiment = experiment
         self.image = image
@@ -99,6 +102,9 @@ class ProcessingOperator(JobOperator):
         self.check_literals(parsing)
 
     def prepare(self, deployment: Deployment) -> None:
+        for name in self.required_inputs:
+            if not self.inputs.get(name):
+                raise PreflightError(f"the input {name!r} has rendered to nothing; it must be an S3 URI")
         self._code_uri = source.archive(self.packages).upload(self._s3, deployment.bucket)
 
     def build(self, deployment: Deployment, job_name: str, prefix: str) -> dict[str, Any]:

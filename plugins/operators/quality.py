@@ -42,6 +42,7 @@ class QualityGateOperator(ProcessingOperator):
         )
     """
 
+    template_fields: Sequence[str] = (*ProcessingOperator.template_fields, "data")
     ui_color = "#fff4d6"
 
     def __init__(
@@ -55,6 +56,7 @@ class QualityGateOperator(ProcessingOperator):
         columns: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
+        self.data = data  # a template field of its own, so that a mapped gate comes after what makes it
         arguments = ["--suite", suite, "--data", "input/data", "--output", "output/quality", "--gate", gate]
         for name, value in (settings or {}).items():
             arguments += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
@@ -65,6 +67,7 @@ class QualityGateOperator(ProcessingOperator):
             packages=(*packages, "millrace.quality"),
             arguments=arguments,
             inputs={"data": data},
+            required_inputs=("data",),
             outputs=("quality",),
             verdict="quality",
             **kwargs,

@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, RetryPolicy
 from airflow.sdk.exceptions import AirflowFailException
+
+from millrace.sagemaker.preflight import PreflightError, is_template
+from operators.failures import RETRY_POLICY
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -37,9 +40,17 @@ class MetricGateOperator(BaseOperator):
     ui_color = "#fff4d6"
 
     def __init__(
-        self, *, model: str, metrics: Any, least: Mapping[str, float], compared: str, tolerance: float, **kwargs: Any
+        self,
+        *,
+        model: str,
+        metrics: Any,
+        least: Mapping[str, float],
+        compared: str,
+        tolerance: float,
+        retry_policy: RetryPolicy | None = RETRY_POLICY,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(retry_policy=retry_policy, **kwargs)
         if tolerance < 0:
             raise ValueError(f"tolerance is {tolerance}; it must be 0 or more")
         self.model = model
@@ -52,9 +63,10 @@ class MetricGateOperator(BaseOperator):
         from millrace.registry.models import CHAMPION, Registry
         from millrace.registry.promotion import judge
 
+        candidate = measured(self.metrics)
         champion = Registry().by_alias(self.model, CHAMPION)
         verdict = judge(
-            self.metrics["metrics"],
+            candidate,
             champion.metrics if champion else None,
             least=self.least,
             tolerance=self.tolerance,
@@ -93,8 +105,19 @@ class RegisterModelOperator(BaseOperator):
     template_fields: Sequence[str] = ("model", "artifact", "metrics", "run_id")
     ui_color = "#f0e6ff"
 
-    def __init__(self, *, model: str, artifact: Any, metrics: Any, run_id: Any = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(
+        self,
+        *,
+        model: str,
+        artifact: Any,
+        metrics: Any,
+        run_id: Any = None,
+        retry_policy: RetryPolicy | None = RETRY_POLICY,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(retry_policy=retry_policy, **kwargs)
+        if isinstance(artifact, str) and not is_template(artifact):
+            check_artifact(artifact)
         self.model = model
         self.artifact = artifact
         self.metrics = metrics
@@ -103,17 +126,42 @@ class RegisterModelOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from millrace.registry.models import Registry
 
+        check_artifact(self.artifact)
+        metrics = measured(self.metrics)
         ti = context["ti"]
         version = Registry().register(
             self.model,
             source=self.artifact,
             run_id=self.run_id,
-            metrics=self.metrics["metrics"],
+            metrics=metrics,
             tags={"airflow.dag": ti.dag_id, "airflow.run": ti.run_id},
         )
         self.log.info("registered version %s of %s, alias candidate", version.version, self.model)
         context["ti"].xcom_push(key="version", value=version.version)
         return {"model": self.model, "version": version.version, "source": version.source}
+
+
+def measured(evaluation: Any) -> dict[str, float]:
+    """The metrics in an evaluation's result.
+
+    Raises:
+        PreflightError: it holds none.
+    """
+    metrics = evaluation.get("metrics") if isinstance(evaluation, Mapping) else None
+    if not isinstance(metrics, Mapping):
+        raise PreflightError(
+            f"metrics is {evaluation!r}; it must be an evaluation's result, with its figures under 'metrics'"
+        )
+    return dict(metrics)
+
+
+def check_artifact(artifact: Any) -> None:
+    """
+    Raises:
+        PreflightError: it is no URI.
+    """
+    if not isinstance(artifact, str) or "://" not in artifact:
+        raise PreflightError(f"artifact is {artifact!r}; it must be a URI, as a training's .output['model'] is")
 
 
 class ModelApprovalOperator(ApprovalOperator):

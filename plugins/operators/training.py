@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from millrace.sagemaker import source
+from millrace.sagemaker import artifacts, source
 from millrace.sagemaker.deployment import Deployment
 from millrace.sagemaker.kinds import TRAINING, JobKind
 from millrace.sagemaker.requests import Cluster, TrainingRequest
@@ -119,4 +119,4 @@ class TrainingOperator(JobOperator):
     def harvest(self, description: dict[str, Any], context: Context) -> dict[str, Any]:
         model = description["ModelArtifacts"]["S3ModelArtifacts"]
         self.publish(context, model=model)
-        return {"model": model, "billable_seconds": description.get("BillableTimeInSeconds", 0)}
+        return {"model": model, "metrics": artifacts.metrics(description)}

@@ -1,26 +1,31 @@
-"""Waiting for a job without a worker: looks again and again, streams its log, and stops it when the user says so.
+"""Waiting without a worker: one poller serves every waiting task, each job's log goes to its own task's log, and a user's
+kill stops what was begun.
 
-The triggerer runs these; edits need its restart. An error while looking is logged and looked over: a job that is fine
-is never failed because a call was throttled. What it does not do: it reads no result and decides nothing.
+The triggerer runs these; edits need its restart. What they do not do: they read no result and decide nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
+import logging
+import threading
 import time
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from typing import Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from millrace.sagemaker import hosting, observe
-from millrace.sagemaker.kinds import KINDS, Outcome
+from millrace.sagemaker.kinds import ENDPOINT, KINDS
 from millrace.sagemaker.log_tail import LogTail
-from operators.clients import client
+from operators import waiting
+from operators.clients import fresh_client
 
-FIRST_SECONDS, GROWTH = 0.5, 1.15
+log = logging.getLogger(__name__)
 LINGER_MARGIN_SECONDS = 1.0
+LINES_AT_ONCE = 200
+KILL_ATTEMPTS = 8
 
 
 def earliest_return() -> float:
@@ -36,7 +41,36 @@ def earliest_return() -> float:
     return time.time() + linger + LINGER_MARGIN_SECONDS
 
 
-class JobTrigger(BaseTrigger):
+class _Trigger(BaseTrigger):
+    """What both triggers share: their arguments are their state, and what other threads say is logged by the trigger."""
+
+    arguments: dict[str, Any]
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return f"operators.triggers.{type(self).__name__}", self.arguments
+
+    async def _until(self, ended: Future[Any], said: asyncio.Queue[list[str]], not_before: float) -> None:
+        """Log what is said until `ended` is done and `not_before` has passed."""
+        done = asyncio.wrap_future(ended)
+        while not done.done():
+            heard = asyncio.ensure_future(said.get())
+            try:
+                await asyncio.wait({done, heard}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                if not heard.done():
+                    heard.cancel()
+            if heard.done() and not heard.cancelled():
+                await self._say(heard.result())
+        await asyncio.sleep(max(0.0, not_before - time.time()))
+
+    async def _say(self, lines: list[str]) -> None:
+        for start in range(0, len(lines), LINES_AT_ONCE):
+            for line in lines[start : start + LINES_AT_ONCE]:
+                self.log.info(line)
+            await asyncio.sleep(0)  # other triggers' turn
+
+
+class JobTrigger(_Trigger):
     """Fires when a job has ended, with the tokens of the log lines it has shown."""
 
     def __init__(
@@ -50,110 +84,126 @@ class JobTrigger(BaseTrigger):
         not_before: float,
     ) -> None:
         super().__init__()
-        self.kind = kind
+        self.kind = KINDS[kind]
         self.job_name = job_name
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
         self.poll_seconds = poll_seconds
         self.log_tokens = log_tokens
         self.not_before = not_before
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        return (
-            "operators.triggers.JobTrigger",
-            {
-                "kind": self.kind,
-                "job_name": self.job_name,
-                "aws_conn_id": self.aws_conn_id,
-                "region_name": self.region_name,
-                "poll_seconds": self.poll_seconds,
-                "log_tokens": self.log_tokens,
-                "not_before": self.not_before,
-            },
-        )
+        self.arguments = {
+            "kind": kind,
+            "job_name": job_name,
+            "aws_conn_id": aws_conn_id,
+            "region_name": region_name,
+            "poll_seconds": poll_seconds,
+            "log_tokens": log_tokens,
+            "not_before": not_before,
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        tail = LogTail(KINDS[self.kind], self.job_name, self.log_tokens)
-        async for pause in pauses(self.poll_seconds):
-            try:
-                ended = await asyncio.to_thread(self._look, tail)
-            except Exception as error:
-                self.log.warning("looking at %s failed and will be tried again: %s", self.job_name, error)
-                ended = False
-            if ended:
-                await asyncio.sleep(max(0.0, self.not_before - time.time()))
-                yield TriggerEvent({"job_name": self.job_name, "log_tokens": tail.tokens})
-                return
-            await asyncio.sleep(pause)
+        loop = asyncio.get_running_loop()
+        said: asyncio.Queue[list[str]] = asyncio.Queue()
+
+        def say(lines: list[str]) -> None:
+            loop.call_soon_threadsafe(said.put_nowait, lines)
+
+        poller = waiting.poller(self.kind, self.job_name, self.aws_conn_id, self.region_name)
+        follower = waiting.log_follower(self.aws_conn_id, self.region_name)
+        following = follower.follow(LogTail(self.kind, self.job_name, self.log_tokens), say)
+        watch = poller.watch(self.job_name, most_seconds=self.poll_seconds, trouble=lambda text: say([text]))
+        try:
+            await self._until(watch.ended, said, self.not_before)
+        finally:
+            poller.forget(watch)
+            following.gone = True
+        # A job that is gone has ended too; what that means is the operator's to say.
+        tokens = await asyncio.to_thread(follower.leave, following)
+        await asyncio.sleep(0)
+        while not said.empty():
+            await self._say(said.get_nowait())
+        yield TriggerEvent({"job_name": self.job_name, "log_tokens": tokens})
 
     async def on_kill(self) -> None:
         """Stop the job: Airflow calls this only when a user marks or clears the task, never on a restart."""
-        stopped = await asyncio.to_thread(
-            observe.stop, client("sagemaker", self.aws_conn_id, self.region_name), KINDS[self.kind], self.job_name
-        )
+        # Airflow 3.3.2 cancels this again at every sync, a second apart, until the trigger has ended; a thread goes on.
+        await asyncio.shield(asyncio.to_thread(self._stop))
+
+    def _stop(self) -> None:
+        # Not the kept client: a triggerer outlives its credentials.
+        sagemaker = fresh_client("sagemaker", self.aws_conn_id, self.region_name, KILL_ATTEMPTS)
+        stopped = observe.stop(sagemaker, self.kind, self.job_name)
         self.log.info("the user ended the task: %s", f"stopping {self.job_name}" if stopped else "its job has ended")
 
-    def _look(self, tail: LogTail) -> bool:
-        """Whether the job has ended; new log lines go to the task's log. Blocking."""
-        kind = KINDS[self.kind]
-        found = observe.describe(client("sagemaker", self.aws_conn_id, self.region_name), kind, self.job_name)
-        try:
-            for line in tail.read(client("logs", self.aws_conn_id, self.region_name)):
-                self.log.info(line)
-        except Exception as error:
-            # A log that cannot be read must not hide that the job has ended.
-            self.log.warning("the log of %s cannot be read: %s", self.job_name, error)
-        # A job that is gone has ended too; what that means is the operator's to say.
-        return found is None or kind.outcome(found) is not Outcome.ACTIVE
 
+class EndpointTrigger(_Trigger):
+    """Fires when an endpoint has stopped changing.
 
-class EndpointTrigger(BaseTrigger):
-    """Fires when an endpoint has stopped changing."""
+    `before` is what the endpoint served when the deployment was begun, as hosting.Before.to_json gives it: a user's kill
+    puts that back. It is empty when nothing is being deployed.
+    """
 
     def __init__(
-        self, endpoint: str, aws_conn_id: str, region_name: str | None, poll_seconds: float, not_before: float
+        self,
+        endpoint: str,
+        before: dict[str, Any],
+        aws_conn_id: str,
+        region_name: str | None,
+        poll_seconds: float,
+        not_before: float,
     ) -> None:
         super().__init__()
         self.endpoint = endpoint
+        self.before = before
         self.aws_conn_id = aws_conn_id
         self.region_name = region_name
         self.poll_seconds = poll_seconds
         self.not_before = not_before
-
-    def serialize(self) -> tuple[str, dict[str, Any]]:
-        return (
-            "operators.triggers.EndpointTrigger",
-            {
-                "endpoint": self.endpoint,
-                "aws_conn_id": self.aws_conn_id,
-                "region_name": self.region_name,
-                "poll_seconds": self.poll_seconds,
-                "not_before": self.not_before,
-            },
-        )
+        self.arguments = {
+            "endpoint": endpoint,
+            "before": before,
+            "aws_conn_id": aws_conn_id,
+            "region_name": region_name,
+            "poll_seconds": poll_seconds,
+            "not_before": not_before,
+        }
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        async for pause in pauses(self.poll_seconds):
-            try:
-                status = await asyncio.to_thread(self._status)
-            except Exception as error:
-                self.log.warning("looking at endpoint %s failed and will be tried again: %s", self.endpoint, error)
-                status = "Updating"
-            if status not in hosting.CHANGING:
-                await asyncio.sleep(max(0.0, self.not_before - time.time()))
-                yield TriggerEvent({"endpoint": self.endpoint, "status": status})
-                return
-            await asyncio.sleep(pause)
+        loop = asyncio.get_running_loop()
+        said: asyncio.Queue[list[str]] = asyncio.Queue()
 
-    def _status(self) -> str:
-        sagemaker = client("sagemaker", self.aws_conn_id, self.region_name)
-        found = hosting.describe_endpoint(sagemaker, self.endpoint)
-        return "Absent" if found is None else str(found["EndpointStatus"])
+        def trouble(text: str) -> None:
+            loop.call_soon_threadsafe(said.put_nowait, [text])
 
+        poller = waiting.poller(ENDPOINT, self.endpoint, self.aws_conn_id, self.region_name)
+        watch = poller.watch(self.endpoint, most_seconds=self.poll_seconds, trouble=trouble)
+        try:
+            await self._until(watch.ended, said, self.not_before)
+        finally:
+            poller.forget(watch)
+        yield TriggerEvent({"endpoint": self.endpoint})
 
-async def pauses(most: float) -> AsyncIterator[float]:
-    """How long to wait before the next look: half a second at first, up to `most`, with jitter."""
-    pause = min(FIRST_SECONDS, most)
-    while True:
-        yield pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
-        pause = min(pause * GROWTH, most)
+    async def on_kill(self) -> None:
+        """Put back what was served before, as soon as SageMaker takes it.
+
+        SageMaker cannot stop a deployment: it refuses updates and deletion while the endpoint is changing. A thread waits
+        for that, for as long as this triggerer lives; after that it is the reconciler's.
+        """
+        if not self.before:
+            self.log.info("the user ended the task; endpoint %s is left to what it is doing", self.endpoint)
+            return
+        self.log.info("the user ended the task: endpoint %s is put back once it has stopped changing", self.endpoint)
+        threading.Thread(target=self._put_back, name=f"put-back-{self.endpoint}", daemon=True).start()
+
+    def _put_back(self) -> None:
+        poller = waiting.poller(ENDPOINT, self.endpoint, self.aws_conn_id, self.region_name)
+        watch = poller.watch(self.endpoint, most_seconds=self.poll_seconds, trouble=log.warning)
+        try:
+            description = watch.ended.result()
+            sagemaker = fresh_client("sagemaker", self.aws_conn_id, self.region_name, KILL_ATTEMPTS)
+            done = hosting.put_back(sagemaker, self.endpoint, description, hosting.Before.from_json(self.before))
+            log.info("endpoint %s: %s", self.endpoint, done)
+        except Exception:
+            log.exception("endpoint %s was not put back; the reconciler finds it", self.endpoint)
+        finally:
+            poller.forget(watch)

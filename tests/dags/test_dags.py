@@ -60,7 +60,7 @@ def test_training_deploys_only_behind_both_gates_and_the_approval(tmp_path: Path
         waiting += upstream
     assert before == {"prepare", "data_gate", "train", "evaluate", "metrics_gate", "register", "approve"}
     assert seen["max_active_runs"] == 1
-    assert seen["params"] == {"source_uri": "", "approval_required": True}
+    assert seen["params"] == {"source_uri": "", "approval_required": True, "max_cost": None}
 
 
 def test_plugin_loader_leaves_the_operators_alone(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from airflow.sdk.exceptions import AirflowException
 
 from millrace.registry.models import CHAMPION, Registry
 from operators.deploy import DeployEndpointOperator
+from tests.operators.attempts import Attempts, TaskStateStore
 from tests.operators.runtime import local_deployment
-from tests.operators.test_job import TaskInstance, TaskStateStore
 from tests.runtime.jobs import Jobs, archive
-from tests.runtime.process import RuntimeProcess
+from tests.runtime.process import RuntimeProcess, until
 
 HANDLERS = """
 def model_fn(model_dir): return {answer!r}
@@ -42,13 +42,16 @@ class Deployments:
         uri = self.jobs.put(f"versions/{self.jobs.name()}/model.tar.gz", data)
         return self.registry.register(self.name, source=uri, run_id=None, metrics={}, tags={}).version
 
-    def deploy(self, version: str, store: TaskStateStore | None = None) -> Any:
-        operator = DeployEndpointOperator(
+    def operator(self, version: str, deferrable: bool = False) -> DeployEndpointOperator:
+        return DeployEndpointOperator(
             task_id="deploy", model=self.name, version=version, endpoint=self.name, instance_type="ml.c5.large",
-            smoke_body="x", deferrable=False, poll_seconds=0.2,
+            smoke_body="x", deferrable=deferrable, poll_seconds=0.2,
         )  # fmt: skip
-        context: Any = {"ti": TaskInstance(), "task_state_store": TaskStateStore() if store is None else store}
-        return operator.execute(context)
+
+    def deploy(self, version: str, store: TaskStateStore | None = None) -> Any:
+        operator = self.operator(version)
+        attempts = Attempts(store=TaskStateStore() if store is None else store)
+        return attempts.execute(operator)
 
     def live(self) -> str:
         """What the endpoint answers, or nothing when there is none."""
@@ -113,6 +116,29 @@ def test_clearing_an_old_deployment_that_no_longer_answers_puts_the_newer_one_ba
     with pytest.raises(AirflowException, match="was put back"):
         deployments.deploy(old, store)  # the same task, cleared: its state is what the first time left
     assert (deployments.live(), deployments.champion()) == ("newer", newer)
+
+
+def test_clearing_a_deployment_in_mid_update_still_knows_what_was_proven(deployments: Deployments) -> None:
+    good, mute = (deployments.version(HANDLERS.format(answer=answer)) for answer in ("good", "mute"))
+    deployments.deploy(good)
+    attempts = Attempts()
+    attempts.defer(deployments.operator(mute, deferrable=True))
+    attempts.clear()  # and the triggerer's thread, which would have put it back, did not live to do so
+    with pytest.raises(AirflowException, match="was put back"):
+        attempts.execute(deployments.operator(mute))
+    assert (deployments.live(), deployments.champion()) == ("good", good)
+
+
+def test_failing_deployment_goes_back_past_one_that_nobody_proved(deployments: Deployments) -> None:
+    good, abandoned, mute = (
+        deployments.version(HANDLERS.format(answer=answer)) for answer in ("good", "abandoned", "mute")
+    )
+    deployments.deploy(good)
+    Attempts().defer(deployments.operator(abandoned, deferrable=True))  # and nobody comes back to it
+    until(lambda: deployments.live() == "abandoned", 60, "the update")
+    with pytest.raises(AirflowException, match="was put back"):
+        deployments.deploy(mute)
+    assert (deployments.live(), deployments.champion()) == ("good", good)
 
 
 def test_retry_after_the_update_had_begun_still_knows_what_was_there_before(deployments: Deployments) -> None:

@@ -4,78 +4,43 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, TaskDeferred
+from airflow.sdk.bases.operator import TriggerFailureReason
+from airflow.sdk.exceptions import AirflowException
 
 from millrace.sagemaker.preflight import PreflightError
+from operators.failures import AlgorithmFailed
 from operators.processing import ProcessingOperator
 from operators.triggers import JobTrigger
+from tests.operators.attempts import Attempts, TaskStateStore
 from tests.operators.runtime import local_deployment
 from tests.runtime.process import RuntimeProcess, until
 
 QUICK = ["-n", "1", "-r", "1", "print('worked')"]
+LONGER = ["-n", "1", "-r", "1", "import time; print('begun', flush=True); time.sleep(4); print('ended')"]
 SLOW = ["-n", "1", "-r", "1", "import time; print('begun', flush=True); time.sleep(600)"]
 FAILING = ["-n", "1", "-r", "1", "raise ValueError('no data')"]
 
 
-@dataclass
-class TaskInstance:
-    """As much of a task instance as operators look at."""
-
-    dag_id: str = "pipeline"
-    run_id: str = "scheduled__2026-01-01"
-    task_id: str = "step"
-    map_index: int = -1
-    try_number: int = 1
-    max_tries: int = 0
-    xcom: dict[str, Any] = field(default_factory=dict)
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        self.xcom[key] = value
-
-
-class TaskStateStore(dict[str, Any]):
-    """Airflow's task state store: a dict that survives retries and clears."""
-
-    def set(self, key: str, value: Any, **_: Any) -> None:
-        self[key] = value
-
-    def delete(self, key: str) -> None:
-        self.pop(key, None)
-
-
-@dataclass
-class Attempt:
-    """One attempt of a task of one deployment."""
-
-    run: str
-    store: TaskStateStore = field(default_factory=TaskStateStore)
-    ti: TaskInstance = field(default_factory=TaskInstance)
-
-    def __post_init__(self) -> None:
-        self.ti.run_id = self.run
+class Attempt(Attempts):
+    """Attempts of a processing step that runs a line of Python."""
 
     def operator(self, arguments: list[str], **options: Any) -> ProcessingOperator:
         return ProcessingOperator(
             task_id="step", module="timeit", packages=("pipelines.digits",), arguments=arguments,
-            instance_type="ml.m5.large", poll_seconds=0.2, **options,
+            instance_type="ml.m5.large", poll_seconds=0.5, **options,
         )  # fmt: skip
 
-    def execute(self, arguments: list[str], **options: Any) -> Any:
-        operator = self.operator(arguments, **options)
-        return operator.execute({"ti": self.ti, "task_state_store": self.store})
+    def run_step(self, arguments: list[str], **options: Any) -> Any:
+        return self.execute(self.operator(arguments, **options))
 
-    def defer(self, arguments: list[str]) -> JobTrigger:
-        with pytest.raises(TaskDeferred) as deferred:
-            self.execute(arguments)
-        trigger: JobTrigger = deferred.value.trigger
-        return trigger
+    def trigger(self, arguments: list[str], **options: Any) -> JobTrigger:
+        trigger: Any = self.defer(self.operator(arguments, **options)).trigger
+        return trigger  # type: ignore[no-any-return]
 
 
 @pytest.fixture
@@ -86,7 +51,7 @@ def deployment(runtime: RuntimeProcess, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.fixture
 def attempt(deployment: Any) -> Attempt:
-    return Attempt(run=f"run-{time.time_ns()}")
+    return Attempt()
 
 
 def jobs_of(sagemaker: Any, name: str) -> list[str]:
@@ -102,56 +67,69 @@ def test_first_run_submits_waits_and_returns_a_small_result(
     attempt: Attempt, deployment: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        result = attempt.execute(QUICK, deferrable=False)
-    assert set(result) == {"job_name", "arn", "outputs"}
+        result = attempt.run_step(QUICK, deferrable=False)
+    assert set(result) == {"job_name", "arn", "billable_seconds", "estimated_usd", "outputs"}
     assert result["job_name"].startswith("one-step-")
     assert "/console/processing-jobs/" in attempt.ti.xcom["sagemaker_job_link"]
     tags = {t["Key"]: t["Value"] for t in deployment.list_tags(ResourceArn=result["arn"])["Tags"]}
     assert (tags["millrace:deployment"], tags["airflow:run"]) == ("one", attempt.run)
 
 
+def test_job_that_ends_at_once_is_not_worth_a_deferral(attempt: Attempt, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("operators.attempt.BRIEFLY", timedelta(minutes=1))
+    result = attempt.operator(QUICK).execute(attempt.context)  # or it would raise TaskDeferred
+    assert result["job_name"] == attempt.store["millrace_job"]["job_name"]
+
+
+def test_job_that_ended_while_nobody_could_say_so_is_no_timeout(attempt: Attempt) -> None:
+    first = attempt.run_step(QUICK, deferrable=False)
+    operator = attempt.operator(QUICK)
+    resumed = operator.resume_execution("__fail__", {"error": TriggerFailureReason.TRIGGER_TIMEOUT}, attempt.context)
+    assert resumed == first
+
+
 def test_retry_of_a_finished_job_takes_its_result_without_paying_again(attempt: Attempt) -> None:
-    first = attempt.execute(QUICK, deferrable=False)
-    assert attempt.execute(QUICK, deferrable=False) == first
+    first = attempt.run_step(QUICK, deferrable=False)
+    assert attempt.run_step(QUICK, deferrable=False) == first
 
 
 def test_retry_adopts_the_running_job_even_when_the_request_has_changed(attempt: Attempt, deployment: Any) -> None:
-    first = attempt.defer(SLOW)
-    second = attempt.defer([*SLOW[:-1], SLOW[-1] + " # changed"])
+    first = attempt.trigger(SLOW)
+    second = attempt.trigger([*SLOW[:-1], SLOW[-1] + " # changed"])
     assert first.job_name == second.job_name
     asyncio.run(second.on_kill())
     until(lambda: status(deployment, second.job_name) == "Stopped", 30, "the stop")
 
 
 def test_retry_whose_state_was_lost_still_finds_the_job_by_its_name(attempt: Attempt, deployment: Any) -> None:
-    first = attempt.defer(SLOW)
+    first = attempt.trigger(SLOW)
     attempt.store.clear()
-    assert attempt.defer(SLOW).job_name == first.job_name
+    assert attempt.trigger(SLOW).job_name == first.job_name
     asyncio.run(first.on_kill())
 
 
 def test_retry_after_a_failed_job_starts_the_next_generation(attempt: Attempt) -> None:
-    with pytest.raises(AirflowFailException, match="exit code 1"):
-        attempt.execute(FAILING, deferrable=False)
+    with pytest.raises(AlgorithmFailed, match="exit code 1"):
+        attempt.run_step(FAILING, deferrable=False)
     failed = attempt.store["millrace_job"]["job_name"]
-    assert attempt.execute(QUICK, deferrable=False)["job_name"] != failed
+    assert attempt.run_step(QUICK, deferrable=False)["job_name"] != failed
     assert attempt.store["millrace_job"]["generation"] == 1
 
 
 def test_clear_reruns_by_default_and_adopts_when_told_to(attempt: Attempt) -> None:
-    first = attempt.execute(QUICK, deferrable=False)
+    first = attempt.run_step(QUICK, deferrable=False)
     attempt.ti.max_tries = 1  # what clearing a finished task does
     kept = Attempt(run=attempt.run, store=TaskStateStore(attempt.store), ti=attempt.ti)
-    assert kept.execute(QUICK, deferrable=False, on_clear="adopt")["job_name"] == first["job_name"]
-    again = attempt.execute(QUICK, deferrable=False)
+    assert kept.run_step(QUICK, deferrable=False, on_clear="adopt")["job_name"] == first["job_name"]
+    again = attempt.run_step(QUICK, deferrable=False)
     assert again["job_name"] != first["job_name"]
-    assert attempt.execute(QUICK, deferrable=False) == again
+    assert attempt.run_step(QUICK, deferrable=False) == again
 
 
 def test_clear_stops_the_running_generation_before_the_next_is_submitted(attempt: Attempt, deployment: Any) -> None:
-    first = attempt.defer(SLOW)
+    first = attempt.trigger(SLOW)
     attempt.ti.max_tries = 1
-    second = attempt.defer(SLOW)
+    second = attempt.trigger(SLOW)
     assert first.job_name != second.job_name
     assert status(deployment, first.job_name) == "Stopped"
     asyncio.run(second.on_kill())
@@ -160,10 +138,10 @@ def test_clear_stops_the_running_generation_before_the_next_is_submitted(attempt
 def test_second_deployment_on_the_same_runtime_never_touches_the_firsts_job(
     attempt: Attempt, deployment: Any, runtime: RuntimeProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = attempt.defer(SLOW)
+    first = attempt.trigger(SLOW)
     with local_deployment(runtime, monkeypatch, "two"):
         other = Attempt(run=attempt.run)
-        result = other.execute(QUICK, deferrable=False)
+        result = other.run_step(QUICK, deferrable=False)
     assert result["job_name"] != first.job_name
     assert result["job_name"].startswith("two-")
     assert status(deployment, first.job_name) == "InProgress"
@@ -171,14 +149,14 @@ def test_second_deployment_on_the_same_runtime_never_touches_the_firsts_job(
 
 
 def test_job_of_somebody_else_under_our_name_is_refused(attempt: Attempt, deployment: Any) -> None:
-    first = attempt.execute(QUICK, deferrable=False)
+    first = attempt.run_step(QUICK, deferrable=False)
     deployment.add_tags(ResourceArn=first["arn"], Tags=[{"Key": "millrace:deployment", "Value": "other"}])
     with pytest.raises(AirflowException, match="is not this task's"):
-        attempt.execute(QUICK, deferrable=False)
+        attempt.run_step(QUICK, deferrable=False)
 
 
 def test_users_kill_stops_the_job_once_and_for_all(attempt: Attempt, deployment: Any) -> None:
-    trigger = attempt.defer(SLOW)
+    trigger = attempt.trigger(SLOW)
     asyncio.run(trigger.on_kill())
     asyncio.run(trigger.on_kill())  # twice is no error
     until(lambda: status(deployment, trigger.job_name) == "Stopped", 30, "the stop")
@@ -186,7 +164,7 @@ def test_users_kill_stops_the_job_once_and_for_all(attempt: Attempt, deployment:
 
 def test_timeout_is_absolute_and_stops_the_job(attempt: Attempt, deployment: Any) -> None:
     with pytest.raises(AirflowException, match="took longer than 0:00:02"):
-        attempt.execute(SLOW, deferrable=False, timeout=timedelta(seconds=2))
+        attempt.run_step(SLOW, deferrable=False, timeout=timedelta(seconds=2))
     name = attempt.store["millrace_job"]["job_name"]
     until(lambda: status(deployment, name) == "Stopped", 30, "the stop")
 
@@ -194,7 +172,7 @@ def test_timeout_is_absolute_and_stops_the_job(attempt: Attempt, deployment: Any
 def test_trigger_survives_serialization_streams_the_log_and_fires_at_the_end(
     attempt: Attempt, caplog: pytest.LogCaptureFixture
 ) -> None:
-    trigger = attempt.defer(QUICK)
+    trigger = attempt.trigger(LONGER)
     path, arguments = trigger.serialize()
     assert path == "operators.triggers.JobTrigger"
     copy = JobTrigger(**arguments | {"not_before": 0.0})

@@ -1,4 +1,4 @@
-"""`millrace up | run | demo | status | logs | env | down`: the local stack from the command line."""
+"""The local stack from a shell: up, run, demo, status, logs, env, cost, explain-cache, faults, clock, coverage, down."""
 
 from __future__ import annotations
 
@@ -14,10 +14,20 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from .clock import app as clock_app
+from .cost import cost as cost_command
+from .coverage import coverage as coverage_command
+from .explain_cache import explain_cache
+from .faults import app as faults_app
 from .layout import Layout, LayoutError
 from .stack import Stack, StackError
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+app.add_typer(faults_app, name="faults")
+app.add_typer(clock_app, name="clock")
+app.command("cost")(cost_command)
+app.command("coverage")(coverage_command)
+app.command("explain-cache")(explain_cache)
 console = Console(soft_wrap=not sys.stdout.isatty())
 
 

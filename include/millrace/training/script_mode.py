@@ -10,6 +10,7 @@ Standard library only (boto3 for the archive when it lies in S3). Source of the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -28,6 +29,7 @@ from urllib.parse import urlsplit
 BASE = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
 CODE = BASE / "code"
 PACKAGES = BASE / "packages"
+INSTALLED = "MILLRACE_REQUIREMENTS"
 RESERVED = ("sagemaker_", "_tuning_objective_metric")
 DEFAULT_MASTER_PORT = "7777"
 RESOLVE_SECONDS = 15 * 60
@@ -121,7 +123,12 @@ def environment(hyperparameters: dict[str, Any], resources: dict[str, Any], prog
 
 
 def install_requirements() -> None:
-    """Install the archive's requirements.txt beside the code: the image's own packages are not the job's to change."""
+    """Install the archive's requirements.txt beside the code: the image's own packages are not the job's to change.
+
+    The platform may have done so already; then a variable holds the SHA-256 of that file.
+    """
+    if os.environ.get(INSTALLED) == hashlib.sha256((CODE / "requirements.txt").read_bytes()).hexdigest():
+        return
     command = [sys.executable, "-m", "pip", "install", "--target", str(PACKAGES), "-r", "requirements.txt"]
     done = subprocess.run(command, cwd=CODE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     print(done.stdout, flush=True)  # noqa: T201 - the job's log
@@ -185,6 +192,8 @@ def run(argv: list[str], env: dict[str, str]) -> tuple[int, str]:
     tail: deque[str] = deque(maxlen=400)
 
     def pass_on() -> None:
+        # A signal that comes while all threads are stopped goes to any of them; only the main one's wait is ended by it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         for raw in process.stdout:
             line = raw.decode(errors="replace")

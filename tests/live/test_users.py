@@ -1,0 +1,91 @@
+"""Users who clear and mark: what they end is stopped, what they ask for again is paid for once more, and only once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.live.matrix import Case
+from tests.live.postgres import needs_postgres
+from tests.live.runs import SLEEPS, start
+from tests.live.stack import LiveAirflow
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), needs_postgres]
+
+
+@pytest.mark.together
+def test_deferred_task_cleared(live: LiveAirflow, case: Case) -> None:
+    """The user clears the task while it is deferred and its job runs."""
+    run = start(live, "deferred", seconds=15)
+    case.watch(run)
+    run.until_watched()
+    run.clear()
+    assert run.end() == "success"
+    assert run.generations() == [(0, "Stopped"), (1, "Completed")]
+
+
+@pytest.mark.together
+def test_task_in_a_worker_cleared(live: LiveAirflow, case: Case) -> None:
+    """The user clears the task while it waits in a worker and its job runs."""
+    run = start(live, "in_worker", seconds=15)
+    case.watch(run)
+    run.until_log(SLEEPS)
+    run.clear()
+    assert run.end() == "success"
+    assert run.generations() == [(0, "Stopped"), (1, "Completed")]
+
+
+@pytest.mark.together
+def test_failed_task_cleared(live: LiveAirflow, case: Case) -> None:
+    """The user stops the job, so that the task fails for good; then clears the failed task."""
+    run = start(live, "deferred", seconds=15)
+    case.watch(run)
+    run.until_watched()
+    [job] = run.jobs()
+    live.client("sagemaker").stop_processing_job(ProcessingJobName=job.name)
+    assert run.end() == "failed"
+    assert run.generations() == [(0, "Stopped")]
+    run.clear()
+    run.until_attempt(2)
+    assert run.end() == "success"
+    assert run.generations() == [(0, "Stopped"), (1, "Completed")]
+
+
+@pytest.mark.together
+@pytest.mark.parametrize(("way", "jobs"), [("deferred", 2), ("in_worker", 2), ("adopting", 1)])
+def test_finished_task_cleared(live: LiveAirflow, case: Case, way: str, jobs: int) -> None:
+    """The user clears a task that has succeeded: asked for again, it is paid for again; with on_clear="adopt" it is not."""
+    run = start(live, way, seconds=2)
+    case.watch(run)
+    assert run.end() == "success"
+    assert run.generations() == [(0, "Completed")]
+    run.clear()
+    run.until_attempt(2)
+    assert run.end() == "success"
+    assert run.generations() == [(generation, "Completed") for generation in range(jobs)]
+
+
+@pytest.mark.together
+@pytest.mark.parametrize("state", ["failed", "success"])
+def test_deferred_task_marked(live: LiveAirflow, case: Case, state: str) -> None:
+    """The user marks the task, in the state named, while it is deferred and its job runs."""
+    run = start(live, "deferred", seconds=300)
+    case.watch(run)
+    run.until_watched()
+    run.mark(state)
+    run.until_job("Stopped")
+    assert run.end() == state
+    assert run.generations() == [(0, "Stopped")]
+
+
+@pytest.mark.together
+@pytest.mark.parametrize("state", ["failed", "success"])
+def test_task_in_a_worker_marked(live: LiveAirflow, case: Case, state: str) -> None:
+    """The user marks the task, in the state named, while it waits in a worker and its job runs."""
+    run = start(live, "in_worker", seconds=300)
+    case.watch(run)
+    run.until_log(SLEEPS)
+    run.mark(state)
+    run.until_job("Stopped")
+    assert run.end() == state
+    assert run.generations() == [(0, "Stopped")]
+    assert len(run.attempts()) == 1
