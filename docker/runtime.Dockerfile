@@ -38,5 +38,6 @@ ENV PYTHONUNBUFFERED=1 \
     DO_NOT_TRACK=true
 
 # Every container that asks for it does so under the name `runtime`, which must be allowed by name. Inside the container
-# it listens on all interfaces: publish its port on 127.0.0.1 only, since whoever reaches it runs code in it.
-CMD ["python", "-m", "millrace.runtime", "--host", "0.0.0.0", "--allowed-host", "runtime", "--data-dir", "/data"]
+# it listens on all interfaces, so it wants a credentials file (docker-compose.yml writes one): mode 0600, owned by `runtime`.
+CMD ["python", "-m", "millrace.runtime", "--host", "0.0.0.0", "--allowed-host", "runtime", "--data-dir", "/data", \
+     "--credentials", "/data/credentials.json"]

@@ -103,6 +103,13 @@ class Jobs:
 
         return until(ended, seconds, f"the end of {name}")
 
+    def model_files(self, description: dict[str, Any]) -> dict[str, bytes]:
+        """What is in a training job's model.tar.gz."""
+        uri = description["ModelArtifacts"]["S3ModelArtifacts"]
+        body = self.s3.get_object(Bucket="bucket", Key=uri.removeprefix("s3://bucket/"))["Body"].read()
+        with tarfile.open(fileobj=io.BytesIO(body)) as tar:
+            return {m.name: tar.extractfile(m).read() for m in tar.getmembers()}  # type: ignore[union-attr]
+
     def lines(self, kind: str, name: str) -> list[str]:
         """All log lines of a job."""
         group = f"/aws/sagemaker/{kind.capitalize()}Jobs"

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -46,6 +46,18 @@ def until(look: Callable[[], T | None], seconds: float = 60, what: str = "it") -
             return found
         time.sleep(0.05)
     raise AssertionError(f"{what} did not happen within {seconds} s")
+
+
+@contextlib.contextmanager
+def running(folder: Path, *options: str) -> Iterator[RuntimeProcess]:
+    """A runtime of one's own with a bucket called `bucket`; whatever runs on it is ended with it."""
+    process = RuntimeProcess(folder, *options)
+    process.start()
+    process.client("s3").create_bucket(Bucket="bucket")
+    try:
+        yield process
+    finally:
+        process.end_everything()
 
 
 class RuntimeProcess:

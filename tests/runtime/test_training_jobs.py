@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 import time
 from typing import Any
 
@@ -45,13 +43,6 @@ def channel(uri: str) -> list[dict[str, Any]]:
     return [{"ChannelName": "train", "DataSource": {"S3DataSource": source}}]
 
 
-def model_files(jobs: Jobs, description: dict[str, Any]) -> dict[str, bytes]:
-    uri = description["ModelArtifacts"]["S3ModelArtifacts"]
-    body = jobs.s3.get_object(Bucket="bucket", Key=uri.removeprefix("s3://bucket/"))["Body"].read()
-    with tarfile.open(fileobj=io.BytesIO(body)) as tar:
-        return {m.name: tar.extractfile(m).read() for m in tar.getmembers()}  # type: ignore[union-attr]
-
-
 def test_script_sees_its_channels_hosts_and_arguments_on_every_instance(jobs: Jobs) -> None:
     jobs.put("seen/train/a.csv", b"1,2\n")
     name = jobs.training(
@@ -60,7 +51,7 @@ def test_script_sees_its_channels_hosts_and_arguments_on_every_instance(jobs: Jo
     )  # fmt: skip
     description = jobs.end("training", name)
     assert description["TrainingJobStatus"] == "Completed", description.get("FailureReason")
-    files = {key: json.loads(body) for key, body in model_files(jobs, description).items()}
+    files = {key: json.loads(body) for key, body in jobs.model_files(description).items()}
     assert len(files) == 2
     first = next(iter(files.values()))
     assert first["args"] == ["--label", "digit", "--learning-rate", "0.5"]
@@ -70,7 +61,7 @@ def test_script_sees_its_channels_hosts_and_arguments_on_every_instance(jobs: Jo
     assert first["environment"]["OWN"] == "yes"
     assert first["environment"]["TRAINING_JOB_NAME"] == name
     statuses = [t["Status"] for t in description["SecondaryStatusTransitions"]]
-    assert statuses == ["Downloading", "Training", "Uploading", "Completed"]
+    assert statuses == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
     assert any("hello from" in line for line in jobs.lines("training", name))
 
 
@@ -78,7 +69,7 @@ def test_nothing_of_the_shell_reaches_a_job(own_runtime_with_secret: RuntimeProc
     jobs = Jobs(own_runtime_with_secret)
     jobs.put("seen/train/a.csv", b"1\n")
     name = jobs.training(REPORT, InputDataConfig=channel("s3://bucket/seen/train"))
-    seen = json.loads(next(iter(model_files(jobs, jobs.end("training", name)).values())))
+    seen = json.loads(next(iter(jobs.model_files(jobs.end("training", name)).values())))
     assert "SECRET_OF_THE_SHELL" not in seen["environment"]
     assert seen["environment"]["AWS_ACCESS_KEY_ID"] == "millrace-job"
 
@@ -95,7 +86,7 @@ def test_two_multi_instance_jobs_rendezvous_at_the_same_time_without_meeting(job
     for name in names:
         description = jobs.end("training", name, 120)
         assert description["TrainingJobStatus"] == "Completed", description.get("FailureReason")
-        assert json.loads(model_files(jobs, description)["sum.json"]) == {"sum": 3.0, "world": 2}
+        assert json.loads(jobs.model_files(description)["sum.json"]) == {"sum": 3.0, "world": 2}
 
 
 def test_traceback_of_a_failing_script_is_in_the_log_and_in_the_failure_reason(jobs: Jobs) -> None:
@@ -149,7 +140,10 @@ while True:
     jobs.sagemaker.stop_training_job(TrainingJobName=name)  # asking twice is no error
     description = jobs.end("training", name)
     assert description["TrainingJobStatus"] == "Stopped"
-    assert model_files(jobs, description)["saved.txt"] == b"at stop"
+    assert [row["Status"] for row in description["SecondaryStatusTransitions"]][-4:] == [
+        "Training", "Stopping", "Uploading", "Stopped",
+    ]  # fmt: skip
+    assert jobs.model_files(description)["saved.txt"] == b"at stop"
     assert not runtime.find("1234567")
     with pytest.raises(botocore.exceptions.ClientError, match="is in status Stopped"):
         jobs.sagemaker.stop_training_job(TrainingJobName=name)
@@ -180,7 +174,7 @@ def test_killed_runtime_finds_a_running_job_and_completes_it(own_runtime: Runtim
     own_runtime.start()
     description = jobs.end("training", name)
     assert description["TrainingJobStatus"] == "Completed", description.get("FailureReason")
-    assert model_files(jobs, description) == {"m.txt": b"learnt"}
+    assert jobs.model_files(description) == {"m.txt": b"learnt"}
 
 
 def test_killed_runtime_finds_a_job_that_ended_meanwhile(own_runtime: RuntimeProcess) -> None:
@@ -255,6 +249,6 @@ found = {{"data": names({str(runtime.data_dir)!r}), "home": names(os.path.expand
 pathlib.Path(os.environ["SM_MODEL_DIR"], "found.json").write_text(json.dumps(found))
 """
     description = jobs.end("training", jobs.training(script))
-    found = json.loads(model_files(jobs, description)["found.json"])
+    found = json.loads(jobs.model_files(description)["found.json"])
     assert found["data"] in (None, [])
     assert not {".aws", ".ssh", ".bashrc"} & set(found["home"] or [])

@@ -11,7 +11,7 @@ from tests.runtime.jobs import Jobs
 from tests.runtime.process import RuntimeProcess, until
 from tests.runtime.test_endpoints import ANSWERS, Endpoint
 from tests.runtime.test_processing_jobs import BASE, source, target
-from tests.runtime.test_training_jobs import RENDEZVOUS, channel, model_files
+from tests.runtime.test_training_jobs import RENDEZVOUS, channel
 from tests.runtime.test_transform_jobs import output, transform
 
 
@@ -35,7 +35,7 @@ def test_two_instances_rendezvous_and_read_their_channel(jobs: Jobs) -> None:
     name = jobs.training(script, instances=2, torchrun=True, InputDataConfig=channel("s3://bucket/train/"))
     description = jobs.end("training", name, 120)
     assert description["TrainingJobStatus"] == "Completed", description.get("FailureReason")
-    assert json.loads(model_files(jobs, description)["sum.json"]) == {"sum": 3.0, "world": 2}
+    assert json.loads(jobs.model_files(description)["sum.json"]) == {"sum": 3.0, "world": 2}
 
 
 def test_processing_transform_and_endpoint_work_alike(jobs: Jobs) -> None:

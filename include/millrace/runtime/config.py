@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import ipaddress
+import json
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +19,8 @@ class RuntimeConfig:
     """Where the runtime listens, where it keeps its state, and how much of the machine it leases out.
 
     Raises:
-        ValueError: the port is outside 0..65535, or there is no instance to lease.
+        ValueError: the port is outside 0..65535, there is no instance to lease, or others could reach the port and
+            there are no credentials.
     """
 
     data_dir: Path
@@ -29,15 +32,43 @@ class RuntimeConfig:
     """`auto` takes bubblewrap where it works and plain processes where it does not."""
     max_instances: int = 16
     """Instances of jobs that run at one time; further jobs wait, and a job larger than this is refused."""
+    credentials: Path | None = None
+    """The file of the keys that are let in (`credentials.py`). Without one, any key is."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port {self.port} is outside 0..65535; choose another with --port")
         if self.max_instances < 1:
             raise ValueError(f"--max-instances is {self.max_instances}; at least 1 is needed to run a job")
+        if self.credentials is None and not is_loopback(self.host):
+            raise ValueError(
+                f"--host {self.host} lets other machines in, and whoever reaches the port runs code here; give "
+                "--credentials FILE, so that requests must be signed with one of its keys, or listen on 127.0.0.1"
+            )
 
     @property
     def endpoint_url(self) -> str:
         """What clients and jobs on this machine set as AWS_ENDPOINT_URL."""
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104 - compared, not bound
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def to_json(self) -> str:
+        """For the command lines of the runtime's own processes: paths and settings, never a secret."""
+        return json.dumps(asdict(self), default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> RuntimeConfig:
+        fields = json.loads(text)
+        credentials = fields.pop("credentials")
+        return cls(
+            **{**fields, "data_dir": Path(fields["data_dir"]), "allowed_hosts": tuple(fields["allowed_hosts"])},
+            credentials=Path(credentials) if credentials else None,
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a socket that is bound to `host`."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

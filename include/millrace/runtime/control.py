@@ -1,21 +1,20 @@
 """The control plane, a process of its own: SageMaker's operations, S3, the logs of jobs, and the way to moto.
 
 Run as `python -m millrace.runtime.control`, by the front. A request goes where its signature's credential scope or its
-X-Amz-Target says; one without either is S3's (presigned and anonymous requests carry no scope). What it does not do:
-it verifies no signature (any credentials will do) and it answers for no service that is not ours.
+X-Amz-Target says (`destination.py`). What it does not do: it verifies no signature (`authenticator.py` does, where there
+are credentials; elsewhere any will do) and it answers for no service that is not ours.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import re
+import secrets
 import socket
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import anyio.to_thread
@@ -25,13 +24,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from . import job_logs, protocol, sandbox
+from . import credentials, job_logs, protocol, sandbox
+from .authenticator import Authenticator
 from .calls import CallLog
+from .clock import Clock
 from .companion import Companion
 from .config import RuntimeConfig
 from .console import Console
+from .credentials import ANY_JOB, ANY_RUNTIME, Access, Credential
 from .database import Database
+from .destination import Destination, destination
 from .errors import AwsError, SerializationException, UnknownOperation
+from .fault_plan import FaultPlan
 from .fleet import Fleets
 from .forward import Forwarder
 from .guard import Guard
@@ -39,22 +43,25 @@ from .handover import serve
 from .job_logs import JobLogs
 from .jobs import Host, JobType
 from .leases import Leases
+from .metric_publisher import MetricPublisher
+from .packages import PackageCache
 from .resources.endpoints import Endpoints
 from .resources.job_operations import JobOperations
 from .resources.models import ENDPOINT_CONFIG, MODEL, RecordOperations
 from .resources.processing_jobs import ProcessingJobs
+from .resources.search import SearchOperations
 from .resources.tags import TagOperations
 from .resources.training_jobs import TrainingJobs
+from .resources.training_updates import TrainingUpdates
 from .resources.transform_jobs import TransformJobs
-from .routes import INVOCATION, RoutingTable
+from .routes import RoutingTable
 from .s3.app import s3_app
 from .s3.store import ObjectStore
 from .supervisor import Supervisor
+from .warm_pools import WarmPools
 
 log = logging.getLogger(__name__)
 Operation = Callable[[dict[str, Any], str], dict[str, Any] | None]
-SCOPE = re.compile(r"Credential=[^/]+/\d{8}/(?P<region>[^/]+)/(?P<service>[^/]+)/aws4_request")
-DEFAULT_REGION = "us-east-1"
 # SageMaker operations that only keep records, which moto keeps as well as anyone. Everything that would run something
 # is ours or refused: moto "completes" what never ran.
 RECORD_KEEPING = frozenset(
@@ -71,19 +78,34 @@ class ControlPlane:
         self.config = config
         run = config.data_dir / "run"
         sandboxed = sandbox.resolve(config.isolation)
-        self.database = Database(config.data_dir / "runtime.sqlite")
+        clock = Clock(config.data_dir)
+        self.database = Database(config.data_dir / "runtime.sqlite", clock.now)
         self.objects = ObjectStore(config.data_dir / "s3")
-        host = Host(config, self.database, self.objects, sandboxed)
-        fleets = Fleets(config, self.database, self.objects, sandboxed)
+        packages = PackageCache(config.data_dir / "packages")
+        packages.sweep()
+        self.credentials, of_jobs, own = None, ANY_JOB, ANY_RUNTIME
+        if config.credentials is not None:
+            own = Credential(
+                access_key=credentials.RUNTIME,
+                secret_key=secrets.token_hex(32),
+                access=Access({"other": ("monitoring",)}),
+            )
+            self.credentials = credentials.load(config.credentials).plus(own)
+            of_jobs = self.credentials.jobs
+        host = Host(config, self.database, self.objects, sandboxed, clock, packages, of_jobs)
+        fleets = Fleets(config, self.database, self.objects, sandboxed, of_jobs)
         self.endpoints = Endpoints(self.database, fleets, RoutingTable(config.data_dir / "routes.json"))
         types: dict[str, JobType] = {t.kind: t for t in (TrainingJobs(), ProcessingJobs(), TransformJobs())}
-        self.supervisor = Supervisor(host, types, Leases())
+        self._metrics = MetricPublisher(host, own)
+        leases = Leases(config.max_instances)
+        pools = WarmPools(host, leases)
+        self.supervisor = Supervisor(host, types, leases, pools, self._metrics.follow)
+        self._faults = FaultPlan(config.data_dir)
+        jobs = {kind: JobOperations(job_type, host, self.supervisor, self._faults) for kind, job_type in types.items()}
         self._operations: dict[str, Operation] = {
-            **{
-                name: operation
-                for job_type in types.values()
-                for name, operation in JobOperations(job_type, host, self.supervisor).table().items()
-            },
+            **{name: operation for operations in jobs.values() for name, operation in operations.table().items()},
+            **TrainingUpdates(self.database, pools).table(),
+            **SearchOperations(self.database, jobs[TrainingJobs.kind].description).table(),
             **RecordOperations(MODEL, self.database).table(),
             **RecordOperations(ENDPOINT_CONFIG, self.database).table(),
             **self.endpoints.table(),
@@ -93,51 +115,66 @@ class ControlPlane:
         self._calls = CallLog(config.data_dir / "calls.jsonl")
         self._console = Console(self._operations, self._logs)
         self._s3 = s3_app(
-            self.objects, lambda heard, name: self._calls.note(heard.headers.get("authorization", ""), "s3", name)
+            self.objects,
+            lambda heard, name: self._calls.note(heard.headers.get("authorization", ""), "s3", name),
+            self._faults.spoil,
         )
         self._router = Forwarder(run / "router.sock")
         self._companion = Companion(run / "moto.sock", config.data_dir / "moto.log")
         self.isolation = "bubblewrap" if sandboxed else "process"
 
+    @property
+    def operation_names(self) -> set[str]:
+        """SageMaker's operations that are carried out here."""
+        return set(self._operations)
+
     def start(self) -> None:
+        self._metrics.start()
         self.supervisor.start()
         self.endpoints.start()
 
     async def stop(self) -> None:
         self.supervisor.stop()
+        self._metrics.stop()
         self.endpoints.stop()
         await self._companion.stop()
         await self._router.close()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the files; for a plane that has not been started."""
         self.database.close()
+        self.objects.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        where = destination(scope)
+        if where.place == "s3":
+            await self._s3(scope, receive, send)
+            return
         request = Request(scope, receive)
-        target = request.headers.get("x-amz-target", "")
-        authorization = SCOPE.search(request.headers.get("authorization", ""))
-        service = authorization["service"] if authorization else None
-        region = authorization["region"] if authorization else DEFAULT_REGION
         response: Response
-        if scope["path"] == "/health" and service is None:
+        if where.place == "health":
             well = self.supervisor.is_alive()
             facts = {"status": "ok" if well else "the supervisor has ended", "isolation": self.isolation}
             response = JSONResponse(facts, 200 if well else 503)
-        elif service is None and not target and scope["path"].split("/")[1] == "console" and request.method == "GET":
-            response = await anyio.to_thread.run_sync(self._console.page, scope["path"], region)
-        elif INVOCATION.match(scope["path"]) and service in (None, "sagemaker"):
+        elif where.place == "console":
+            response = await anyio.to_thread.run_sync(self._console.page, scope["path"], where.region)
+        elif where.place == "router":
             response = await self._router(request)
-        elif scope["path"].startswith("/endpoints/") and service in (None, "sagemaker"):
+        elif where.place == "nowhere":
             response = JSONResponse({"message": "only /endpoints/NAME/invocations is served here"}, 404)
-        elif target.startswith("SageMaker."):
-            response = await self._sagemaker(request, target.removeprefix("SageMaker."), region)
-        elif target.startswith("Logs_20140328."):
-            response = await self._logs_call(request, target.removeprefix("Logs_20140328."), region)
-        elif service in (None, "s3") and not target:
-            await self._s3(scope, receive, send)
-            return
+        elif where.place == "sagemaker":
+            response = await self._sagemaker(request, where.operation, where.region)
+        elif where.place == "logs":
+            response = await self._logs_call(request, where.operation, where.region)
         else:
-            self._calls.note(request.headers.get("authorization", ""), service or "unknown", target or request.method)
-            response = await self._companion(request)
+            response = await self._others_call(request, where)
         await response(scope, receive, send)
+
+    async def _others_call(self, request: Request, where: Destination) -> Response:
+        operation = where.target or request.method
+        self._calls.note(request.headers.get("authorization", ""), where.service or "unknown", operation)
+        return await self._companion(request)
 
     async def _sagemaker(self, request: Request, name: str, region: str) -> Response:
         body = await request.body()
@@ -158,7 +195,14 @@ class ControlPlane:
         return await self._answer("logs", name, self._logs, body, region)
 
     async def _answer(self, service: str, name: str, table: dict[str, Operation], body: bytes, region: str) -> Response:
-        headers = {"x-amzn-RequestId": str(uuid.uuid4()), "Content-Type": "application/x-amz-json-1.1"}
+        try:
+            return await self._faults.around(name, body, lambda: self._carry_out(service, name, table, body, region))
+        except AwsError as error:
+            return _refusal(error)
+
+    async def _carry_out(
+        self, service: str, name: str, table: dict[str, Operation], body: bytes, region: str
+    ) -> Response:
         try:
             if len(body) > protocol.MAX_BODY_BYTES:
                 raise SerializationException(f"the body is {len(body)} bytes; at most {protocol.MAX_BODY_BYTES}")
@@ -171,13 +215,21 @@ class ControlPlane:
                 lambda: protocol.serialise(service, name, table[name](protocol.parse(service, name, body), region))
             )
         except AwsError as error:
-            document = {"__type": error.code, "message": error.message, "Message": error.message}
-            return Response(json.dumps(document), error.status, headers)
+            return _refusal(error)
         except Exception as error:
             log.exception("%s failed", name)
             text = f"{type(error).__name__} in the Millrace runtime: see its log"
-            return Response(json.dumps({"__type": "InternalFailure", "message": text}), 500, headers)
-        return Response(result, 200, headers)
+            return Response(json.dumps({"__type": "InternalFailure", "message": text}), 500, _headers())
+        return Response(result, 200, _headers())
+
+
+def _refusal(error: AwsError) -> Response:
+    document = {"__type": error.code, "message": error.message, "Message": error.message}
+    return Response(json.dumps(document), error.status, _headers())
+
+
+def _headers() -> dict[str, str]:
+    return {"x-amzn-RequestId": str(uuid.uuid4()), "Content-Type": "application/x-amz-json-1.1"}
 
 
 def application(plane: ControlPlane) -> ASGIApp:
@@ -188,17 +240,17 @@ def application(plane: ControlPlane) -> ASGIApp:
         await plane.stop()
 
     app = Starlette(lifespan=lifespan)
-    app.mount("/", Guard(plane, plane.config.allowed_hosts))
+    let_in: ASGIApp = plane
+    if plane.credentials is not None:
+        let_in = Authenticator(plane, plane.credentials)
+    app.router.default = Guard(let_in, plane.config.allowed_hosts)  # a mount would not match a line break in a key
     return app
 
 
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     document, descriptor = sys.argv[1:]
-    fields = json.loads(document)
-    config = RuntimeConfig(
-        **{**fields, "data_dir": Path(fields["data_dir"]), "allowed_hosts": tuple(fields["allowed_hosts"])}
-    )
+    config = RuntimeConfig.from_json(document)
     pair = socket.socket(fileno=int(descriptor))
     uvloop.run(serve(application(ControlPlane(config)), pair, config.data_dir / "run" / "control.sock"))
 

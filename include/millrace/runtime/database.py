@@ -11,8 +11,8 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ CREATE TABLE IF NOT EXISTS resources (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_creation ON resources (kind, created);
 CREATE INDEX IF NOT EXISTS by_status ON resources (kind, status);
+CREATE INDEX IF NOT EXISTS by_status_and_creation ON resources (kind, status, created);
+CREATE INDEX IF NOT EXISTS by_modification ON resources (kind, modified);
 CREATE TABLE IF NOT EXISTS tags (arn TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (arn, key));
 """
 SORT_COLUMNS = {"Name": "name", "CreationTime": "created", "Status": "status", "LastModifiedTime": "modified"}
@@ -55,11 +57,14 @@ class Query:
     """A listing: SageMaker's filters, a sort column, and a page."""
 
     name_contains: str | None = None
+    name_contains_any_case: str | None = None
     status: str | None = None
     created_after: float | None = None
     created_before: float | None = None
     modified_after: float | None = None
     modified_before: float | None = None
+    document_equals: Mapping[str, str] = field(default_factory=dict)
+    """Values by JSON path in the document."""
     sort_by: str = "CreationTime"
     descending: bool = True
     offset: int = 0
@@ -69,7 +74,8 @@ class Query:
 class Database:
     """All methods may be called from any thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
+        self._now = now
         self._lock = threading.RLock()
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._connection.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;")
@@ -87,7 +93,7 @@ class Database:
         Raises:
             AlreadyExists: that kind has one of that name.
         """
-        now = time.time()
+        now = self._now()
         with self._lock:
             existing = self.get(kind, name)
             if existing is not None:
@@ -127,7 +133,7 @@ class Database:
                 return None
             document = current.document
             status = edit(document) or current.status
-            modified = time.time() if touch else current.modified
+            modified = self._now() if touch else current.modified
             self._connection.execute(
                 "UPDATE resources SET status = ?, modified = ?, document = ? WHERE kind = ? AND name = ?",
                 (status, modified, json.dumps(document), kind, name),
@@ -145,9 +151,14 @@ class Database:
 
     def list(self, kind: str, query: Query) -> list[Resource]:
         """One page of a kind's resources."""
+        return list(self.each(kind, query))
+
+    def each(self, kind: str, query: Query) -> Iterator[Resource]:
+        """A listing of any length: each document is parsed when its turn comes, and they are not held together."""
         where, values = ["kind = ?"], [kind]
         filters: list[tuple[str, Any]] = [
             ("instr(name, ?) > 0", query.name_contains),
+            ("instr(lower(name), lower(?)) > 0", query.name_contains_any_case),
             ("status = ?", query.status),
             ("created > ?", query.created_after),
             ("created < ?", query.created_before),
@@ -158,15 +169,20 @@ class Database:
             if value is not None:
                 where.append(clause)
                 values.append(value)
+        for path, value in query.document_equals.items():
+            where.append("json_extract(document, ?) = ?")
+            values += [path, value]
         column = SORT_COLUMNS[query.sort_by]
         direction = "DESC" if query.descending else "ASC"
+        order = f"ORDER BY {column} {direction}, name {direction}"
+        # The names first, which an index holds: a row holds a whole document, and most rows are passed over.
+        names = f"SELECT kind, name FROM resources WHERE {' AND '.join(where)} {order} LIMIT ? OFFSET ?"  # noqa: S608
         with self._lock:
             rows = self._connection.execute(
-                f"SELECT * FROM resources WHERE {' AND '.join(where)} "  # noqa: S608 - clauses and columns are ours
-                f"ORDER BY {column} {direction}, name {direction} LIMIT ? OFFSET ?",
+                f"SELECT resources.* FROM ({names}) JOIN resources USING (kind, name) {order}",  # noqa: S608 - all ours
                 (*values, query.limit, query.offset),
             ).fetchall()
-        return [_resource(row) for row in rows]
+        return map(_resource, rows)
 
     def all(self, kind: str, *statuses: str) -> Iterator[Resource]:
         """Every resource of a kind that is in one of `statuses`, oldest first."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import shutil
 import socket
 import time
 import uuid
@@ -16,8 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import hosting, sandbox
+from . import hosting, sandbox, trees
 from .config import RuntimeConfig
+from .credentials import Credential
 from .database import Database
 from .errors import JobFailed
 from .instance import Instance, Spec
@@ -25,6 +25,8 @@ from .s3.store import ObjectStore
 
 READY_SECONDS = 240
 STOP_SECONDS = 30
+TREES = ("ml", "tmp")
+"""What a server works on, below the folder of its instance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +45,15 @@ class Server:
 class Fleets:
     """Starts and stops the servers of endpoints."""
 
-    def __init__(self, config: RuntimeConfig, database: Database, objects: ObjectStore, sandboxed: bool) -> None:
+    def __init__(
+        self, config: RuntimeConfig, database: Database, objects: ObjectStore, sandboxed: bool, credential: Credential
+    ) -> None:
+        """`credential` is what the servers sign their calls with."""
         self._config = config
         self._database = database
         self._objects = objects
         self._sandboxed = sandboxed
+        self._credential = credential
 
     def plan(self, endpoint_config: dict[str, Any]) -> list[Server]:
         """The servers that a configuration asks for; none is started yet."""
@@ -81,7 +87,8 @@ class Fleets:
             raise JobFailed(f'Could not find model "{server.model}".')
         container = model.document["request"]["PrimaryContainer"]
         folder = self._folder(server)
-        shutil.rmtree(folder / "ml", ignore_errors=True)
+        for tree in TREES:
+            trees.remove([folder / tree])
         for name in ("spec.json", "shim.json", "payload.json", "status.json"):  # of an earlier life; its log stays
             (folder / name).unlink(missing_ok=True)
         box = sandbox.Box(
@@ -89,11 +96,14 @@ class Fleets:
             hidden=(self._config.data_dir,),
         )  # fmt: skip
         hosting.stage_model(container, box.ml, self._objects)
-        argv, own = hosting.server_command(container, box.built_in, "127.0.0.1", server.port)
+        hosted = hosting.server(self._config.data_dir, container, box, "127.0.0.1", server.port)
         Instance(folder).start(
             Spec(
-                argv=box.wrap(argv),
-                env={**sandbox.environment(self._config.endpoint_url, region, box), **own},
+                argv=hosted.box.wrap(hosted.argv),
+                env={
+                    **sandbox.environment(self._config.endpoint_url, region, hosted.box, self._credential),
+                    **hosted.env,
+                },
                 cwd=str(box.ml),
                 sandboxed=box.sandboxed,
                 cpus=[],
@@ -141,18 +151,17 @@ class Fleets:
         for instance in instances:
             while instance.was_started and instance.ended() is None:
                 time.sleep(0.02)
-            shutil.rmtree(instance.folder / "ml", ignore_errors=True)
+            trees.remove(instance.folder / tree for tree in TREES)
 
     def forget(self, servers: list[Server]) -> None:
-        for server in servers:
-            shutil.rmtree(self._folder(server), ignore_errors=True)
+        trees.remove(self._folder(server) for server in servers)
 
     def end_strangers(self, known: set[str]) -> None:
         """End servers that no endpoint names: a runtime that was killed while it stopped an old fleet leaves such."""
         for folder in (self._config.data_dir / "servers").glob("*"):
             if folder.name not in known:
                 Instance(folder).kill()
-                shutil.rmtree(folder, ignore_errors=True)
+                trees.remove([folder])
 
     def _folder(self, server: Server) -> Path:
         return self._config.data_dir / "servers" / server.id

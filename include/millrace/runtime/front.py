@@ -10,13 +10,11 @@ import asyncio
 import contextlib
 import ctypes
 import fcntl
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from . import handover
@@ -75,11 +73,9 @@ class Front:
     async def run(self) -> int:
         data_dir = self._config.data_dir
         (data_dir / "run").mkdir(exist_ok=True, mode=0o700)
-        document = json.dumps({**asdict(self._config), "data_dir": str(data_dir)})
+        document = self._config.to_json()
         control = Child("millrace.runtime.control", [document, "{pair}"], data_dir / "control.log")
-        router = Child(
-            "millrace.runtime.router", [str(data_dir), "{pair}", *self._config.allowed_hosts], data_dir / "router.log"
-        )
+        router = Child("millrace.runtime.router", [document, "{pair}"], data_dir / "router.log")
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[int] = loop.create_future()
 

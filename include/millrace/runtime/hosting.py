@@ -5,6 +5,7 @@ Endpoints and batch transform both host a model through this file. What it does 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from . import launchers, staging
 from .errors import JobFailed
 from .s3.errors import S3Error
 from .s3.store import ObjectStore
+from .sandbox import Box
 
 
 def stage_model(container: dict[str, Any], ml: Path, objects: ObjectStore) -> None:
@@ -34,16 +36,26 @@ def stage_model(container: dict[str, Any], ml: Path, objects: ObjectStore) -> No
     staging.unpack_archive(record.path, ml / "model", f"the model data {uri}")
 
 
-def server_command(container: dict[str, Any], built_in: str, host: str, port: int) -> tuple[list[str], dict[str, str]]:
-    """The argument list of the model server, and its variables.
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The model server of a container: its argument list, its own variables, its box, and what stands for its image."""
+
+    argv: list[str]
+    env: dict[str, str]
+    box: Box
+    launcher: launchers.Launcher
+
+
+def server(data_dir: Path, container: dict[str, Any], box: Box, host: str, port: int) -> Server:
+    """The server that listens on `host` and `port`.
 
     Raises:
         JobFailed: nothing on this machine stands for the image.
     """
-    argv, _ = launchers.command(container["Image"], "serve", built_in)
+    argv, launcher, box = launchers.launch(data_dir, container["Image"], "serve", box)
     env = {
         "SAGEMAKER_BIND_TO_PORT": str(port),
         "MILLRACE_BIND_HOST": host,
         **(container.get("Environment") or {}),
     }
-    return argv, env
+    return Server(argv, env, box, launcher)

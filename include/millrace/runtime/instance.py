@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,18 @@ from . import shim
 
 MARKER = "MILLRACE_INSTANCE"
 HOST_LOST = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A program that works for an instance outside of its sandbox; it says a line when it is ready.
+
+    Args:
+        is_vital: whether the instance ends when the program fails.
+    """
+
+    argv: list[str]
+    is_vital: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +49,14 @@ class Spec:
     cpus: list[int]
     grace_seconds: int
     max_seconds: int | None = None
+    memory_bytes: int | None = None
+    """More than this and the instance is killed; None: it is not watched."""
+    beside: list[Beside] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How an instance ended: `ended_by` is `exit`, `stop`, `limit` or `lost`."""
+    """How an instance ended: `ended_by` is `exit`, `stop`, `limit`, `memory` or `lost`."""
 
     exit_code: int
     ended_by: str
@@ -56,6 +71,7 @@ class Instance:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._child: subprocess.Popen[bytes] | None = None
+        self._lost: Ended | None = None
 
     @property
     def log(self) -> Path:
@@ -79,6 +95,12 @@ class Instance:
             if self._child.poll() is not None or time.monotonic() > deadline:
                 break
             time.sleep(0.002)
+
+    def say(self, text: str) -> None:
+        """Write a line into the instance's log, before it is started."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.log.open("a") as log:
+            log.write(f"{int(time.time() * 1000)} {text}\n")
 
     @property
     def was_started(self) -> bool:
@@ -107,9 +129,11 @@ class Instance:
             if self.is_alive() or (self._child is not None and self._child.poll() is None):
                 return None
             if not self._status_path.exists():
-                self.end_stray_processes()
-                now = time.time()
-                return Ended(HOST_LOST, "lost", now, now, self._shim_error())
+                if self._lost is None:  # the first answer stays: looking for strays walks all processes of the machine
+                    self.end_stray_processes()
+                    now = time.time()
+                    self._lost = Ended(HOST_LOST, "lost", self.started_at() or now, now, self._shim_error())
+                return self._lost
         status: dict[str, Any] = json.loads(self._status_path.read_text())
         if self._child is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):  # it is only to be reaped
@@ -131,13 +155,25 @@ class Instance:
             process.send_signal(signal.SIGTERM)
         return True
 
-    def kill(self) -> None:
-        """End it at once, without grace."""
+    def lose(self) -> None:
+        """Kill the shim alone: to everyone else this is a host that is gone."""
         process = self._shim_process()
         if process is not None:
             with contextlib.suppress(psutil.NoSuchProcess, psutil.TimeoutExpired):
                 process.kill()
                 process.wait(timeout=5)
+
+    def freeze(self) -> None:
+        """Let every process of the payload hang, alive and silent."""
+        process = self._shim_process()
+        if process is not None:
+            for descendant in process.children(recursive=True):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    descendant.suspend()
+
+    def kill(self) -> None:
+        """End it at once, without grace."""
+        self.lose()
         self.end_stray_processes()
 
     def end_stray_processes(self) -> None:

@@ -125,10 +125,12 @@ class JobLogs:
         return [stream for job in jobs for stream in self._job_streams(job)]
 
     def _job_streams(self, job: Resource) -> list[Stream]:
+        """A stream for each instance of each start of the job."""
         stamp = int(job.created * 1000)
         return [
-            Stream(f"{job.name}/algo-{index + 1}-{stamp}", instance.log, job.created)
-            for index, instance in enumerate(self._host.instances(job))
+            Stream(f"{job.name}/algo-{index + 1}-{stamp + restart}", instance.log, job.created)
+            for restart in range(job.document.get("restarts", 0) + 1)
+            for index, instance in enumerate(self._host.instances(job, restart))
             if instance.log.exists()
         ]
 

@@ -6,23 +6,31 @@ The job itself is a `Resource` whose document holds the request, the phase and w
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
-from . import sandbox, staging
+from . import sandbox, trees
+from .capacity import memory_bytes
+from .clock import Clock
 from .config import RuntimeConfig
+from .credentials import ANY_JOB, Credential
 from .database import Database, Resource
-from .instance import Ended, Instance
+from .folder_sync import FolderSync
+from .inputs import Source
+from .instance import Beside, Ended, Instance
+from .launchers import Launcher
 from .leases import Lease, lease_from
+from .packages import PackageCache
 from .s3.store import ObjectStore
 
 ACTIVE = ("InProgress", "Stopping")
 MESSAGE_BYTES = 1024
+TRACEBACK, TRACEBACK_BYTES = "Traceback (most recent call last):", 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,10 @@ class Host:
     database: Database
     objects: ObjectStore
     sandboxed: bool
+    clock: Clock
+    packages: PackageCache
+    credential: Credential = ANY_JOB
+    """What jobs sign their calls with."""
 
     def folder(self, job: Resource) -> Path:
         return self.config.data_dir / "jobs" / str(job.document["id"])
@@ -45,23 +57,30 @@ class Host:
             hosts=lease.hosts,
             sandboxed=self.sandboxed,
             hidden=(self.config.data_dir,),
+            shared_memory_bytes=memory_bytes(lease.units[index]) or None if lease.units else None,
             **options,
         )
 
-    def instance_folder(self, job: Resource, index: int) -> Path:
-        return self.folder(job) / f"algo-{index + 1}"
+    def instance_folder(self, job: Resource, index: int, restart: int | None = None) -> Path:
+        """The folder of an instance: of the job's last start, or of the one after so many restarts."""
+        restart = job.document.get("restarts", 0) if restart is None else restart
+        start = self.folder(job) / f"restart-{restart}" if restart else self.folder(job)
+        return start / f"algo-{index + 1}"
 
-    def instances(self, job: Resource) -> list[Instance]:
-        return [Instance(self.instance_folder(job, index)) for index in range(job.document["instances"])]
+    def instances(self, job: Resource, restart: int | None = None) -> list[Instance]:
+        return [Instance(self.instance_folder(job, index, restart)) for index in range(job.document["instances"])]
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What one instance runs: the argument list inside its box, its own variables, and the box."""
+    """What one instance runs: the argument list inside its box, its own variables, the box, what stands for its image,
+    and programs beside it."""
 
     argv: list[str]
     env: dict[str, str]
     box: sandbox.Box
+    launcher: Launcher
+    beside: list[Beside] = field(default_factory=list)
 
 
 class JobType(ABC):
@@ -74,6 +93,8 @@ class JobType(ABC):
     log_group: ClassVar[str]
     grace_seconds: ClassVar[int]
     """Between TERM and KILL when the job is stopped."""
+    list_filters: ClassVar[Mapping[str, str]] = {}
+    """Filters of List that only this kind has, with the JSON path in the document that each looks at."""
     uploads_when_stopped: ClassVar[bool] = False
     uploads_when_failed: ClassVar[bool] = False
 
@@ -86,10 +107,24 @@ class JobType(ABC):
         """
 
     @abstractmethod
-    def instance_count(self, request: dict[str, Any]) -> int: ...
+    def instance_types(self, request: dict[str, Any]) -> list[str]:
+        """The type of every instance, in the order of hosts."""
 
     @abstractmethod
-    def max_seconds(self, request: dict[str, Any]) -> int | None: ...
+    def max_seconds(self, request: dict[str, Any]) -> int | None:
+        """The longest that the job may run, all its starts together."""
+
+    def max_wait_seconds(self, request: dict[str, Any]) -> int | None:
+        """The longest from the job's creation to its end, waiting included; None where nobody sets one."""
+        return None
+
+    def is_spot(self, request: dict[str, Any]) -> bool:
+        """Whether its instances may be taken away, and the job be started again."""
+        return False
+
+    def retries(self, request: dict[str, Any]) -> int:
+        """How often the job is started again when SageMaker itself has failed it."""
+        return 0
 
     @abstractmethod
     def stage(self, job: Resource, host: Host) -> None:
@@ -107,6 +142,14 @@ class JobType(ABC):
             JobFailed: nothing stands for the image.
         """
 
+    def syncs(self, job: Resource, host: Host) -> list[FolderSync]:
+        """The folders that are kept in S3 while the job runs."""
+        return []
+
+    def conclude(self, job: Resource, host: Host) -> dict[str, Any]:
+        """Changes to the document when the job has ended, however it has."""
+        return {}
+
     @abstractmethod
     def harvest(self, job: Resource, host: Host) -> dict[str, Any]:
         """Upload what the instances left and return changes to the document.
@@ -119,6 +162,14 @@ class JobType(ABC):
     def describe(self, job: Resource) -> dict[str, Any]:
         """The members of Describe that only this kind has."""
 
+    def summary(self, job: Resource) -> dict[str, Any]:
+        """The members of a listing's rows that only this kind has."""
+        return {}
+
+    def undeletable_because(self, job: Resource) -> str:
+        """Why a job that has ended cannot be deleted yet; empty when it can."""
+        return ""
+
     def failure_reason(self, job: Resource, host: Host, ended: list[Ended]) -> str:
         """What the first instance that failed said, in SageMaker's 1,024 characters."""
         for index, end in enumerate(ended):
@@ -126,14 +177,44 @@ class JobType(ABC):
                 continue
             if end.ended_by == "stop":  # and nobody asked SageMaker for it
                 return "InternalServerError: the instance was stopped from outside"
+            if end.ended_by == "memory":
+                wanted = job.document["instance_types"][index]
+                return f"AlgorithmError: {end.error} as a {wanted}. Use a larger instance type"[:MESSAGE_BYTES]
             said = read_message(host.instance_folder(job, index) / "ml", "output/failure")
             if said:
                 return said
             if end.error:
                 return f"AlgorithmError: {end.error}"[:MESSAGE_BYTES]
             if end.ended_by != "lost":
-                return f"AlgorithmError: algo-{index + 1} ended with exit code {end.exit_code}"
+                head = f"AlgorithmError: algo-{index + 1} ended with exit code {end.exit_code}"
+                return with_end(head, traceback_in(host.instance_folder(job, index) / "log"))
         return "InternalServerError: host lost: an instance of the job ended without leaving an exit status"
+
+
+def transition(document: dict[str, Any], now: float, status: str, message: str) -> None:
+    """Close a job's last secondary status and open the next."""
+    transitions = document["transitions"]
+    if transitions and "EndTime" not in transitions[-1]:
+        transitions[-1]["EndTime"] = now
+    transitions.append({"Status": status, "StartTime": now, "StatusMessage": message[:500]})
+
+
+def with_end(head: str, text: str) -> str:
+    """A first line, and as much of the end of a text as SageMaker's 1,024 characters hold."""
+    room = MESSAGE_BYTES - len(head) - 1
+    return f"{head}\n{text[-room:]}" if text else head
+
+
+def traceback_in(log: Path) -> str:
+    """The last traceback in the end of an instance's log, without the times before its lines; else nothing."""
+    with contextlib.suppress(FileNotFoundError), log.open("rb") as stream:
+        size = stream.seek(0, 2)
+        stream.seek(max(0, size - TRACEBACK_BYTES))
+        lines = [line.partition(" ")[2] for line in stream.read().decode(errors="replace").splitlines()]
+        starts = [number for number, line in enumerate(lines) if line.startswith(TRACEBACK)]
+        if starts:
+            return "\n".join(lines[starts[-1] :]).strip()
+    return ""
 
 
 def lease_of(job: Resource) -> Lease:
@@ -147,8 +228,7 @@ def write_json(path: Path, document: object) -> None:
 
 def fresh_folder(path: Path) -> Path:
     """An empty folder, whatever an earlier life of the runtime left there."""
-    if path.exists():
-        shutil.rmtree(path)
+    trees.remove([path])
     path.mkdir(parents=True)
     return path
 
@@ -161,42 +241,58 @@ def contained(root: Path, relative: str) -> Path | None:
 
 
 def read_message(ml: Path, relative: str) -> str:
-    """At most 1,024 characters of a text file that a job may have left."""
-    path = contained(ml, relative)
-    if path is None or not path.is_file():
+    """At most 1,024 characters of a text file that a job may have left; nothing where it has left something strange."""
+    try:
+        path = contained(ml, relative)
+        if path is None or not path.is_file():
+            return ""
+        with path.open("rb") as stream:
+            return stream.read(4 * MESSAGE_BYTES).decode(errors="replace").strip()[:MESSAGE_BYTES]
+    except (OSError, RuntimeError):  # a name that is too long, a loop of links, no right to read
         return ""
-    with path.open("rb") as stream:
-        return stream.read(4 * MESSAGE_BYTES).decode(errors="replace").strip()[:MESSAGE_BYTES]
 
 
-def sharded(found: list[tuple[Any, str]], distribution: str | None, index: int, count: int) -> list[tuple[Any, str]]:
-    """An instance's share: all of it, or every n-th object."""
-    return found[index::count] if distribution == "ShardedByS3Key" else found
+def s3_source(source: Mapping[str, Any], what: str, seed: int | None = None) -> Source:
+    """The data source of a channel or an input, as `inputs.py` reads it."""
+    return Source(
+        what=what,
+        uri=source["S3Uri"],
+        data_type=source["S3DataType"],
+        distribution=source.get("S3DataDistributionType", "FullyReplicated"),
+        seed=seed,
+        attributes=tuple(source.get("AttributeNames") or ()),
+    )
 
 
-def resource_config(job: Resource, index: int, instance_type: str) -> dict[str, Any]:
-    """The document resourceconfig.json of an instance."""
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Instances of one type: a heterogeneous cluster has several groups, any other job one."""
+
+    name: str
+    instance_type: str
+    count: int
+
+
+def resource_config(job: Resource, index: int, groups: Sequence[Group]) -> dict[str, Any]:
+    """The document resourceconfig.json of an instance. Hosts are those of the groups, one group after the other."""
     hosts = list(lease_of(job).hosts)
+    rows, own, first = [], groups[0], 0
+    for group in groups:
+        members = hosts[first : first + group.count]
+        if first <= index < first + group.count:
+            own = group
+        rows.append({"instance_group_name": group.name, "instance_type": group.instance_type, "hosts": members})
+        first += group.count
     return {
         "current_host": hosts[index],
-        "current_instance_type": instance_type,
-        "current_group_name": "homogeneousCluster",
+        "current_instance_type": own.instance_type,
+        "current_group_name": own.name,
         "hosts": hosts,
-        "instance_groups": [
-            {"instance_group_name": "homogeneousCluster", "instance_type": instance_type, "hosts": hosts}
-        ],
+        "instance_groups": rows,
         "network_interface_name": "lo",
     }
 
 
-def stage_read_only(
-    host: Host, job: Resource, index: int, name: str, found: list[tuple[Any, str]], box: sandbox.Box
-) -> None:
-    """Put a read-only input beside the instance's tree: linked under bubblewrap, else copied."""
-    folder = host.instance_folder(job, index) / "inputs" / name
-    staging.materialise(found, folder, link=box.sandboxed)
-
-
 def merged_environment(host: Host, job: Resource, box: sandbox.Box, own: Mapping[str, str]) -> dict[str, str]:
     """What the instance's program starts with; the request's own variables win."""
-    return {**sandbox.environment(host.config.endpoint_url, job.document["region"], box), **own}
+    return {**sandbox.environment(host.config.endpoint_url, job.document["region"], box, host.credential), **own}

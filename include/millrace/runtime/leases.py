@@ -1,4 +1,4 @@
-"""What of this machine an instance holds while it runs: loopback addresses, a rendezvous port, cores.
+"""What of this machine an instance holds while it runs: loopback addresses, a rendezvous port, cores, memory.
 
 Loopback addresses give every instance a resolvable host of its own; they do not separate rendezvous ports (torch's
 store listens on every address), so each job also leases one. Leases live in the job's document: a restarted runtime
@@ -11,59 +11,95 @@ import os
 import random
 import socket
 import threading
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .capacity import UNITS, Share
 
 FIRST_PORT, LAST_PORT = 20_000, 29_999
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A job's share. `hosts` maps host name to address; `cpus` lists each instance's cores, in the order of hosts."""
+    """A job's share. `hosts` maps host name to address; `cpus` lists each instance's cores, in the order of hosts, and
+    `units` the parts of the memory (`capacity.py`) that each holds."""
 
     block: int
     port: int
     hosts: dict[str, str]
     cpus: list[list[int]]
+    units: list[int] = field(default_factory=list)
 
 
 class Leases:
     """Hands out what no active job holds. Thread-safe; remembers only what it was told is held."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_instances: int = UNITS) -> None:
+        self._max_instances = max_instances
+        self._instances = 0
+        self._units = 0
         self._lock = threading.Lock()
         self._blocks: set[int] = set()
         self._ports: set[int] = set()
         self._load: dict[int, int] = dict.fromkeys(sorted(os.sched_getaffinity(0)), 0)
 
-    def take(self, count: int, *, named_hosts: bool) -> Lease:
-        """A lease for `count` instances.
+    def lack(self, shares: Sequence[Share]) -> str:
+        """What is missing to give a job these shares now; empty when nothing is."""
+        with self._lock:
+            return self._lack(shares)
+
+    def take(self, shares: Sequence[Share], *, named_hosts: bool) -> Lease | None:
+        """A lease of one share for each instance, or None while what is free does not suffice.
 
         With `named_hosts` they are algo-1, algo-2, …, resolvable inside a sandbox; else their names are the addresses.
         """
+        count = len(shares)
         with self._lock:
+            if self._lack(shares):
+                return None
             block = next(number for number in range(1, 40_000) if number not in self._blocks)
             self._blocks.add(block)
             port = self._free_port()
             addresses = [_address(block, index) for index in range(1, count + 1)]
             names = [f"algo-{index}" for index in range(1, count + 1)] if named_hosts else addresses
-            share = max(1, len(self._load) // count)
-            cpus = [self._least_loaded(share) for _ in range(count)]
-        return Lease(block, port, dict(zip(names, addresses, strict=True)), cpus)
+            most = max(1, len(self._load) // count)
+            cpus = [self._least_loaded(min(share.vcpus, most)) for share in shares]
+            lease = Lease(
+                block, port, dict(zip(names, addresses, strict=True)), cpus, [share.units for share in shares]
+            )
+            self._count(lease, 1)
+        return lease
 
     def hold(self, lease: Lease) -> None:
         """Note a lease that a job of an earlier life of the runtime still has."""
         with self._lock:
             self._blocks.add(lease.block)
             self._ports.add(lease.port)
+            self._count(lease, 1)
             for core in (core for cpus in lease.cpus for core in cpus):
                 self._load[core] = self._load.get(core, 0) + 1
 
     def free(self, lease: Lease) -> None:
         with self._lock:
+            if lease.block not in self._blocks:
+                return
+            self._count(lease, -1)
             self._blocks.discard(lease.block)
             self._ports.discard(lease.port)
             for core in (core for cpus in lease.cpus for core in cpus):
                 self._load[core] = max(0, self._load.get(core, 0) - 1)
+
+    def _lack(self, shares: Sequence[Share]) -> str:
+        units = sum(share.units for share in shares)
+        if self._instances + len(shares) > self._max_instances:
+            return f"{len(shares)} instances, and {self._max_instances - self._instances} of {self._max_instances} are free"
+        if self._units + units > UNITS:
+            return f"{units}/{UNITS} of this machine, and {max(0, UNITS - self._units)}/{UNITS} are free"
+        return ""
+
+    def _count(self, lease: Lease, sign: int) -> None:
+        self._instances += sign * len(lease.hosts)
+        self._units += sign * sum(lease.units)
 
     def _least_loaded(self, share: int) -> list[int]:
         chosen = sorted(sorted(self._load, key=lambda core: (self._load[core], core))[:share])

@@ -72,6 +72,8 @@ def parse(service: str, name: str, body: bytes) -> dict[str, Any]:
         params = json.loads(body or b"{}")
     except (ValueError, RecursionError) as error:
         raise SerializationException(f"the body of {name} is not JSON: {error}") from error
+    if b"\\u0000" in body and _holds_nul(params):
+        raise ValidationException(f"{name}: a text of the request holds a NUL character; take it out")
     if not isinstance(params, dict):
         raise SerializationException(f"the body of {name} is a JSON {type(params).__name__}; it must be an object")
     if shape is None:
@@ -81,6 +83,15 @@ def parse(service: str, name: str, body: bytes) -> dict[str, Any]:
         plural = "" if len(breaches) == 1 else "s"
         raise ValidationException(f"{len(breaches)} validation error{plural} detected: {'; '.join(breaches)}")
     return _known_members(shape, params)  # type: ignore[no-any-return]
+
+
+def _holds_nul(value: Any) -> bool:
+    """Whether a text in a document holds a NUL, which ends arguments and variables of programs."""
+    if isinstance(value, dict):
+        return any(_holds_nul(part) for pair in value.items() for part in pair)
+    if isinstance(value, list):
+        return any(map(_holds_nul, value))
+    return isinstance(value, str) and "\0" in value
 
 
 def serialise(service: str, name: str, result: dict[str, Any] | None) -> bytes:

@@ -12,7 +12,6 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import aiohttp
 import uvloop
@@ -21,8 +20,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from . import credentials
+from .authenticator import Authenticator, at_router
 from .calls import CallLog
-from .config import ACCOUNT
+from .config import ACCOUNT, RuntimeConfig
 from .forward import Forwarder
 from .guard import Guard
 from .handover import serve
@@ -136,7 +137,8 @@ def _model_error(endpoint: str, variant: str, status: int, message: str, text: s
     )  # fmt: skip
 
 
-def application(data_dir: Path, allowed_hosts: tuple[str, ...]) -> ASGIApp:
+def application(config: RuntimeConfig) -> ASGIApp:
+    data_dir = config.data_dir
     control = Forwarder(data_dir / "run" / "control.sock")
     router = Router(Snapshot(data_dir / "routes.json"), control, CallLog(data_dir / "calls.jsonl"))
 
@@ -147,15 +149,18 @@ def application(data_dir: Path, allowed_hosts: tuple[str, ...]) -> ASGIApp:
         await router.close()
 
     app = Starlette(lifespan=lifespan)
-    app.mount("/", Guard(router, allowed_hosts))
+    let_in: ASGIApp = router
+    if config.credentials is not None:
+        let_in = Authenticator(router, credentials.load(config.credentials), at_router)
+    app.mount("/", Guard(let_in, config.allowed_hosts))
     return app
 
 
 def main() -> None:
-    data_dir, descriptor, *allowed = sys.argv[1:]
+    document, descriptor = sys.argv[1:]
+    config = RuntimeConfig.from_json(document)
     pair = socket.socket(fileno=int(descriptor))
-    app = application(Path(data_dir), tuple(allowed))
-    uvloop.run(serve(app, pair, Path(data_dir) / "run" / "router.sock"))
+    uvloop.run(serve(application(config), pair, config.data_dir / "run" / "router.sock"))
 
 
 if __name__ == "__main__":

@@ -21,9 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .config import Isolation
+from .credentials import ANY_JOB, Credential
 from .errors import JobFailed
 
 PACKAGE = Path(__file__).resolve().parents[1]
+PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108
+"""Each sandbox has its own."""
 BUILT_IN = "/opt/millrace"
 """Where the programs that belong to the image (and not to the job) lie inside a sandbox."""
 
@@ -66,6 +69,10 @@ class Box:
     """Path below /opt/ml to a host folder that the job may read and not write."""
     hidden: Sequence[Path] = ()
     """Host folders that hold the runtime's state."""
+    shared_memory_bytes: int | None = None
+    """The most that /dev/shm holds; None is the kernel's default, half of the machine's memory."""
+    environment: Path | None = None
+    """The virtual environment that the job runs in; None is the runtime's own."""
 
     @property
     def base(self) -> str:
@@ -102,25 +109,28 @@ class Box:
                    "--proc", "/proc"]  # fmt: skip
         if self.isolate_network:
             command += ["--unshare-net"]
-        for folder in self._emptied():
+        # The job's own, and on disk, since a tmpfs would be memory. First, for what lies below it is mounted on it.
+        for place in PRIVATE:
+            command += ["--bind", str(self._private_tmp()), place]
+        for folder in emptied(self.hidden):
             command += ["--tmpfs", str(folder)]
-        for folder in python_folders():
+        for folder in python_folders(self.environment):
             command += ["--ro-bind", str(folder), str(folder)]
         for part in ("training", "serving", "runtime/inside"):
             command += ["--ro-bind", str(PACKAGE / part), f"{BUILT_IN}/{part}"]
         command += ["--ro-bind", str(hosts_file), "/etc/hosts", "--bind", str(self.ml), "/opt/ml"]
         for inside, outside in self.read_only.items():
             command += ["--ro-bind", str(outside), f"/opt/ml/{inside}"]
+        for folder in (*emptied(self.hidden), Path("/dev")):
+            command += ["--remount-ro", str(folder)]  # a tmpfs is memory, and this one would be nobody's
+        size = [] if self.shared_memory_bytes is None else ["--size", str(self.shared_memory_bytes)]
+        command += [*size, "--tmpfs", "/dev/shm"]  # noqa: S108
         return [*command, "--chdir", "/opt/ml", "--", *argv]
 
-    def _emptied(self) -> list[Path]:
-        """Folders replaced by an empty one, parents before children."""
-        folders = {Path("/tmp"), Path("/var/tmp"), Path("/run"), Path("/opt"), Path("/dev/shm")}  # noqa: S108
-        folders |= {Path("/root"), Path("/home"), Path.home(), *self.hidden}
-        if (PACKAGE.parents[1] / "pyproject.toml").exists():  # a checkout: job code must travel, not be found here
-            folders.add(PACKAGE.parents[1])
-        real = sorted({folder.resolve() for folder in folders if folder.is_dir() and folder != Path("/")})
-        return [f for f in real if not any(f != other and f.is_relative_to(other) for other in real)]
+    def _private_tmp(self) -> Path:
+        folder = self.ml.parent / "tmp"
+        folder.mkdir(exist_ok=True)
+        return folder
 
     def link_read_only(self) -> None:
         """Without bubblewrap there are no binds: the folders are put in place as they are."""
@@ -132,17 +142,43 @@ class Box:
             target.symlink_to(outside)
 
 
-def python_folders() -> list[Path]:
-    """What the interpreter of this environment needs: the environment, its base, and where the base's libraries lie."""
+def emptied(hidden: Sequence[Path]) -> list[Path]:
+    """Folders that are replaced by an empty one inside a sandbox, parents before children."""
+    folders = {Path("/run"), Path("/opt")}
+    folders |= {Path("/root"), Path("/home"), Path.home(), *hidden}
+    if (PACKAGE.parents[1] / "pyproject.toml").exists():  # a checkout: job code must travel, not be found here
+        folders.add(PACKAGE.parents[1])
+    real = sorted({folder.resolve() for folder in folders if folder.is_dir() and folder != Path("/")})
+    return [f for f in real if not any(f != other and f.is_relative_to(other) for other in real)]
+
+
+def hides(path: Path, data_dir: Path) -> bool:
+    """Whether no sandbox shows this file of the host."""
+    real = path.resolve()
+    hidden = (*emptied((data_dir,)), *(Path(place).resolve() for place in PRIVATE))
+    shown = python_folders()
+    return any(map(real.is_relative_to, hidden)) and not any(map(real.is_relative_to, shown))
+
+
+def python_folders(environment: Path | None = None) -> list[Path]:
+    """What the interpreter of this environment needs: the environment, its base, and where the base's libraries lie;
+    and another environment with its base, if one is asked for."""
     found = {Path(sys.prefix), Path(sys.base_prefix), Path(sysconfig.get_path("stdlib"))}
+    if environment is not None:
+        found |= {environment, (environment / "bin/python").resolve().parents[1]}
     folders = sorted(folder for folder in found if folder.is_dir() and folder not in (Path("/"), Path("/usr")))
     return [f for f in folders if not any(f != other and f.is_relative_to(other) for other in folders)]
 
 
-def environment(endpoint_url: str, region: str, box: Box) -> dict[str, str]:
-    """The variables every job starts with. Nothing is inherited from the shell that started the runtime."""
+def environment(endpoint_url: str, region: str, box: Box, credential: Credential = ANY_JOB) -> dict[str, str]:
+    """The variables every job starts with. Nothing is inherited from the shell that started the runtime.
+
+    Args:
+        credential: what the job signs its calls with.
+    """
+    programs = box.environment / "bin" if box.environment else Path(sys.executable).parent
     env = {
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), "/usr/local/bin", "/usr/bin", "/bin"]),
+        "PATH": os.pathsep.join([str(programs), "/usr/local/bin", "/usr/bin", "/bin"]),
         "HOME": "/tmp" if box.sandboxed else str(box.ml.parent),  # noqa: S108 - private inside the sandbox
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
@@ -150,8 +186,8 @@ def environment(endpoint_url: str, region: str, box: Box) -> dict[str, str]:
         "AWS_ENDPOINT_URL": endpoint_url,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
-        "AWS_ACCESS_KEY_ID": "millrace-job",
-        "AWS_SECRET_ACCESS_KEY": "any",
+        "AWS_ACCESS_KEY_ID": credential.access_key,
+        "AWS_SECRET_ACCESS_KEY": credential.secret_key,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -3,7 +3,9 @@
 Run as `python -I shim.py FOLDER`. The folder holds `spec.json` (what to start); the shim adds `lock` (held while it
 lives), `shim.json` (who it is), `log` (each output line behind its time in milliseconds) and, at the end,
 `status.json` (fsync, rename). SIGTERM to the shim means stop: TERM to the payload, then KILL after `grace_seconds`.
-Its own deadline, `max_seconds`, does the same. When it ends, no process of the instance is left.
+Its own deadline, `max_seconds`, does the same; more memory than `memory_bytes` means KILL at once. Programs `beside` the
+payload are started before it, outside of its sandbox; one that fails ends the payload with its words. When the shim
+ends, no process of the instance is left.
 
 Standard library only, and no import of millrace: it must start in milliseconds and survive a broken checkout.
 What it does not do: it stages no data and knows nothing about SageMaker.
@@ -29,6 +31,10 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 MAX_LOG_LINE = 64 * 1024
 RETRY_SECONDS = 0.05
 MAX_LOG_BYTES = 1024 * 1024 * 1024
+MEMORY_SECONDS = 0.2
+"""Between two looks at the payload's memory."""
+READY_SECONDS, LAST_WORDS_SECONDS = 20, 5
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -51,6 +57,31 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def descendants(pid: int) -> list[int]:
+    below = children(pid)
+    return below + [found for child in below for found in descendants(child)]
+
+
+def resident_bytes(pids: list[int]) -> int:
+    """Memory that processes hold together; what they share is counted once for each."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            total += int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
+    return total
+
+
+def proportional_bytes(pids: list[int]) -> int:
+    """The same with what is shared divided among those who share it; slower to find out."""
+    total = 0
+    for pid in pids:
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            for line in pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) * 1024
+    return total
+
+
 def write_durably(path: pathlib.Path, document: dict[str, Any]) -> None:
     temporary = path.with_suffix(".tmp")
     with temporary.open("w") as stream:
@@ -71,6 +102,8 @@ class StopRequest:
     def __init__(self) -> None:
         self.reader, self._writer = os.pipe()
         self.is_set = False
+        os.set_blocking(self._writer, False)
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)  # whichever thread the signal reaches
         signal.signal(signal.SIGTERM, self._on_term)
 
     def _on_term(self, _signum: int, _frame: object) -> None:
@@ -78,7 +111,8 @@ class StopRequest:
         self.wake()
 
     def wake(self) -> None:
-        os.write(self._writer, b"w")
+        with contextlib.suppress(BlockingIOError):  # full of wake-ups already
+            os.write(self._writer, b"w")
 
 
 class Payload:
@@ -94,6 +128,8 @@ class Payload:
             # itself. They go through a file, since a command line is readable by everyone.
             reader, writer = os.pipe()
             options = os.memfd_create("environment")
+            if any("\0" in part for pair in env.items() for part in pair):
+                raise OSError("a variable of the environment holds a NUL character")  # which would begin another option
             pairs = [part for name, value in env.items() for part in ("--setenv", name, value)]
             os.write(options, b"\0".join(part.encode() for part in ("--clearenv", *pairs)) + b"\0")
             os.lseek(options, 0, os.SEEK_SET)
@@ -122,6 +158,14 @@ class Payload:
         with contextlib.suppress(OSError):
             pathlib.Path("/proc/self/oom_score_adj").write_text("1000")
 
+    def memory_over(self, limit: int) -> int:
+        """The bytes it holds if they are more than `limit`, else 0."""
+        pids = [self.process.pid, *descendants(self.process.pid)]
+        if resident_bytes(pids) <= limit:
+            return 0
+        held = proportional_bytes(pids)
+        return held if held > limit else 0
+
     def terminate(self) -> bool:
         """Ask the job to end; False while it has not been started yet and must be asked again."""
         # bubblewrap's init ignores TERM, and bubblewrap itself would die without passing it on: the job is
@@ -133,8 +177,61 @@ class Payload:
         return bool(targets)
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.init or self.process.pid, signal.SIGKILL)
+        # Both: a bubblewrap that was stopped would never see that its init is gone.
+        for pid in filter(None, (self.init, self.process.pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+class Beside:
+    """Programs of the runtime's own that work for this instance: the feeder of its pipes, the reader of its metrics."""
+
+    def __init__(self, folder: pathlib.Path, rows: list[dict[str, Any]], stop: StopRequest) -> None:
+        self.failure = ""
+        self._stop = stop
+        self._folder = folder
+        self._is_over = False
+        self._programs: list[subprocess.Popen[bytes]] = []
+        for row in rows:
+            argv, is_vital = row["argv"], row["is_vital"]
+            with (folder / "beside.err").open("ab") as errors:
+                program = subprocess.Popen(
+                    argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, preexec_fn=self._before_exec
+                )
+            self._programs.append(program)
+            assert program.stdout is not None  # noqa: S101 - a pipe was asked for
+            is_ready = select.select([program.stdout], [], [], READY_SECONDS)[0] and program.stdout.readline()
+            if is_vital:
+                if not is_ready:
+                    self.failure = self._words() or f"{pathlib.Path(argv[-2]).name} did not start"
+                threading.Thread(target=self._watch, args=(program,), daemon=True).start()
+
+    @staticmethod
+    def _before_exec() -> None:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+    def _watch(self, program: subprocess.Popen[bytes]) -> None:
+        if program.wait() != 0 and not self._is_over:
+            self.failure = self._words() or f"a program beside the job ended with exit code {program.returncode}"
+            self._stop.wake()
+
+    def _words(self) -> str:
+        return (self._folder / "beside.err").read_text(errors="replace").strip()[-500:]
+
+    @property
+    def pids(self) -> set[int]:
+        return {program.pid for program in self._programs}
+
+    def end(self) -> None:
+        """Let them finish what they have begun, for a moment."""
+        self._is_over = True
+        for program in self._programs:
+            assert program.stdin is not None  # noqa: S101 - a pipe was asked for
+            with contextlib.suppress(OSError):
+                program.stdin.close()
+        for program in self._programs:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                program.wait(LAST_WORDS_SECONDS)
 
 
 def copy_output(stream: Any, log: Any) -> None:
@@ -155,16 +252,15 @@ def wait_and_wake(process: subprocess.Popen[bytes], stop: StopRequest) -> None:
     stop.wake()
 
 
-def end_descendants() -> None:
+def end_descendants(spared: set[int]) -> None:
     """Kill what the payload left behind; as their subreaper the shim inherits every orphan."""
     deadline = time.monotonic() + 10
-    while left := children(os.getpid()):
+    while left := set(children(os.getpid())) - spared:
         for pid in left:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, os.WNOHANG)
         if time.monotonic() > deadline:
             break
         time.sleep(0.01)
@@ -178,36 +274,55 @@ def supervise(folder: pathlib.Path, spec: dict[str, Any], stop: StopRequest) -> 
         with contextlib.suppress(OSError):
             os.sched_setaffinity(0, spec["cpus"])
     with (folder / "log").open("ab", buffering=0) as log:
+        beside = Beside(folder, spec["beside"], stop)
         payload = Payload(spec)
         write_durably(folder / "payload.json", {"started": started})
         copier = threading.Thread(target=copy_output, args=(payload.process.stdout, log), daemon=True)
         copier.start()
         watcher = threading.Thread(target=wait_and_wake, args=(payload.process, stop), daemon=True)
         watcher.start()
-        limit = spec["max_seconds"]
-        deadline = time.monotonic() + limit if limit else None
-        kill_at: float | None = None
-        asked = False
-        ended_by = "exit"
-        while payload.process.returncode is None:
-            now = time.monotonic()
-            if kill_at is None and (stop.is_set or (deadline and now >= deadline)):
-                ended_by = "stop" if stop.is_set else "limit"
-                kill_at = now + spec["grace_seconds"]
-            if kill_at is not None and not asked:
-                asked = payload.terminate()
-            elif kill_at is not None and now >= kill_at:
-                payload.kill()
-                kill_at = now + 5
-            waits = [moment - now for moment in (kill_at, deadline if kill_at is None else None) if moment]
-            if kill_at is not None and not asked:
-                waits.append(RETRY_SECONDS)
-            if select.select([stop.reader], [], [], max(0.0, min(waits)) if waits else None)[0]:
-                os.read(stop.reader, 64)
-        end_descendants()
+        ended_by, error = watch(payload, spec, stop, beside)
+        end_descendants(beside.pids)  # first: one of them may hold the log's pipe open
         copier.join(timeout=5)
+        beside.end()
+        end_descendants(set())
     code = payload.process.returncode
-    return {"exit_code": code if code >= 0 else 128 - code, "ended_by": ended_by, "started": started}
+    status = {"exit_code": code if code >= 0 else 128 - code, "ended_by": ended_by, "started": started}
+    return {**status, "error": error} if error else status
+
+
+def watch(payload: Payload, spec: dict[str, Any], stop: StopRequest, beside: Beside) -> tuple[str, str]:
+    """Wait for the payload's end, and bring it about when it must be: how it ended, and what went wrong."""
+    limit, memory = spec["max_seconds"], spec["memory_bytes"]
+    deadline = time.monotonic() + limit if limit else None
+    kill_at: float | None = None
+    asked = False
+    ended_by, error = "exit", ""
+    while payload.process.returncode is None:
+        now = time.monotonic()
+        if not error and beside.failure:
+            ended_by, error, kill_at, asked = "exit", beside.failure, now, True
+        if not error and memory and (held := payload.memory_over(memory)):
+            error = (
+                f"OutOfMemory: the instance held {held >> 20} MiB, and its share of this machine is {memory >> 20} MiB"
+            )
+            ended_by, kill_at, asked = "memory", now, True
+        if kill_at is None and (stop.is_set or (deadline and now >= deadline)):
+            ended_by = "stop" if stop.is_set else "limit"
+            kill_at = now + spec["grace_seconds"]
+        if kill_at is not None and not asked:
+            asked = payload.terminate()
+        elif kill_at is not None and now >= kill_at:
+            payload.kill()
+            kill_at = now + 5
+        waits = [moment - now for moment in (kill_at, deadline if kill_at is None else None) if moment]
+        if kill_at is not None and not asked:
+            waits.append(RETRY_SECONDS)
+        if memory:
+            waits.append(MEMORY_SECONDS)
+        if select.select([stop.reader], [], [], max(0.0, min(waits)) if waits else None)[0]:
+            os.read(stop.reader, 64)
+    return ended_by, error
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ What it does not do: it neither splits nor parses data, and it moves no bytes ov
 
 from __future__ import annotations
 
+import errno
 import gzip
 import mimetypes
 import os
@@ -27,6 +28,8 @@ from .s3.store import ObjectStore
 
 MAX_UNPACKED_BYTES = 50 * 1024**3
 MAX_UNPACKED_MEMBERS = 500_000
+CANNOT_LINK = {errno.EMLINK, errno.EXDEV, errno.EPERM}
+"""The file has as many names as the filesystem allows, or it allows none across its border."""
 
 
 def parse_uri(uri: str) -> tuple[str, str]:
@@ -41,7 +44,7 @@ def parse_uri(uri: str) -> tuple[str, str]:
     return parts.netloc, uri[len("s3://") + len(parts.netloc) + 1 :]
 
 
-def find(store: ObjectStore, uri: str, what: str) -> list[tuple[ObjectRecord, str]]:
+def find(store: ObjectStore, uri: str, what: str, *, may_be_empty: bool = False) -> list[tuple[ObjectRecord, str]]:
     """The objects under an S3 prefix, each with its path below it. A prefix that names one object finds that one.
 
     Raises:
@@ -66,7 +69,7 @@ def find(store: ObjectStore, uri: str, what: str) -> list[tuple[ObjectRecord, st
                 folder = prefix + "/"
             relative = record.key[len(folder) :] if folder != "/" else record.key
         found.append((record, relative))
-    if not found:
+    if not found and not may_be_empty:
         raise JobFailed(
             f"ClientError: {what}: no S3 object found at {uri}. Check the URI, and that the step before wrote its output"
         )
@@ -92,15 +95,31 @@ def materialise(found: Iterable[tuple[ObjectRecord, str]], folder: Path, *, link
                     f"ClientError: {record.key!r} and another key below the same prefix are both {relative!r}; end the "
                     "S3 URI with a slash, or rename one"
                 )
-            if link:
-                os.link(record.path, target)
-            else:
-                shutil.copyfile(record.path, target)
-                target.chmod(0o644)
-        except FileNotFoundError as error:
-            raise JobFailed(f"ClientError: {record.key!r} was deleted while the job was starting") from error
         except OSError as error:
             raise JobFailed(f"ClientError: {record.key!r} cannot be put at {relative!r}: {error.strerror}") from error
+        place(record, target, link=link)
+
+
+def place(record: ObjectRecord, target: Path, *, link: bool) -> None:
+    """Put one object's bytes at a path, by hard link when `link` and the filesystem can, else by copy.
+
+    Raises:
+        JobFailed: the object is gone, or the path cannot be written.
+    """
+    try:
+        if link:
+            try:
+                os.link(record.path, target)
+                return
+            except OSError as error:
+                if error.errno not in CANNOT_LINK:
+                    raise
+        shutil.copyfile(record.path, target)
+        target.chmod(0o644)
+    except FileNotFoundError as error:
+        raise JobFailed(f"ClientError: {record.key!r} was deleted while the job was starting") from error
+    except OSError as error:
+        raise JobFailed(f"ClientError: {record.key!r} cannot be put at {target.name!r}: {error.strerror}") from error
 
 
 def unpack_archive(path: Path, folder: Path, what: str) -> None:

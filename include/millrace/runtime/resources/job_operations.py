@@ -10,11 +10,17 @@ from typing import Any
 from millrace.runtime.config import ACCOUNT
 from millrace.runtime.database import AlreadyExists, Resource
 from millrace.runtime.errors import AwsError, ResourceInUse, ResourceLimitExceeded, ValidationException
-from millrace.runtime.jobs import ACTIVE, Host, JobType
+from millrace.runtime.fault_plan import FaultPlan
+from millrace.runtime.jobs import ACTIVE, Host, JobType, transition
+from millrace.runtime.refuse import unless_offered
 from millrace.runtime.supervisor import Supervisor
 
 from .listing import page
 
+LIST_FILTERS = (
+    "NextToken", "MaxResults", "NameContains", "StatusEquals", "SortBy", "SortOrder", "CreationTimeAfter",
+    "CreationTimeBefore", "LastModifiedTimeAfter", "LastModifiedTimeBefore",
+)  # fmt: skip
 Operation = Callable[[dict[str, Any], str], dict[str, Any] | None]
 
 
@@ -46,10 +52,11 @@ WORDINGS = {
 class JobOperations:
     """The operations of one job type, by name."""
 
-    def __init__(self, job_type: JobType, host: Host, supervisor: Supervisor) -> None:
+    def __init__(self, job_type: JobType, host: Host, supervisor: Supervisor, faults: FaultPlan) -> None:
         self._type = job_type
         self._host = host
         self._supervisor = supervisor
+        self._faults = faults
         self._words = WORDINGS[job_type.prefix]
         self._name_field = f"{job_type.prefix}Name"
 
@@ -70,7 +77,8 @@ class JobOperations:
         if existing is not None:
             raise ResourceInUse(self._words.duplicate.format(arn=existing.arn))
         job_type.check(params, self._host)
-        count = job_type.instance_count(params)
+        types = job_type.instance_types(params)
+        count = len(types)
         if count > self._host.config.max_instances:
             raise ResourceLimitExceeded(
                 f"The account-level service limit for instances of one {job_type.kind} is "
@@ -83,23 +91,26 @@ class JobOperations:
             "region": region,
             "request": params,
             "instances": count,
+            "instance_types": types,
             "phase": "queued",
-            "transitions": [],
+            "transitions": [
+                {"Status": "Starting", "StartTime": self._host.clock.now(), "StatusMessage": "Preparing the instances"}
+            ],
+            "fault": self._faults.settle(f"Create{job_type.prefix}", name),
         }
         try:
             job = self._host.database.insert(job_type.kind, name, arn, "InProgress", document, tags)
         except AlreadyExists as clash:
             raise ResourceInUse(self._words.duplicate.format(arn=clash.resource.arn)) from clash
-        self._supervisor.submit(job_type, name)
+        self._supervisor.submit(job_type, job)
         return {f"{job_type.prefix}Arn": job.arn}
 
     def describe(self, params: dict[str, Any], region: str) -> dict[str, Any]:
-        job = self._find(params[self._name_field])
+        return self.description(self._find(params[self._name_field]))
+
+    def description(self, job: Resource) -> dict[str, Any]:
+        """What Describe answers for a job."""
         prefix = self._type.prefix
-        if not job.document["transitions"]:
-            job.document["transitions"].append(
-                {"Status": "Starting", "StartTime": job.created, "StatusMessage": "Waiting for instances"}
-            )
         return {
             **self._type.describe(job),
             f"{prefix}Arn": job.arn,
@@ -112,8 +123,14 @@ class JobOperations:
     def stop(self, params: dict[str, Any], region: str) -> None:
         job = self._find(params[self._name_field])
 
+        now = self._host.clock.now()
+
         def edit(document: dict[str, Any]) -> str | None:
-            return "Stopping" if document["phase"] != "done" else None
+            if document["phase"] == "done":
+                return None
+            if document["phase"] in ("staging", "running") and document["transitions"][-1]["Status"] != "Stopping":
+                transition(document, now, "Stopping", "Stopping the job")
+            return "Stopping"
 
         # Stopping what is being stopped is no error: a stop may be repeated.
         if job.status not in ACTIVE:
@@ -121,11 +138,12 @@ class JobOperations:
                 f"The request was rejected because the {self._type.kind.replace('-', ' ')} is in status {job.status}."
             )
         self._host.database.change(self._type.kind, job.name, edit)
-        self._supervisor.wake()
+        self._supervisor.notice(job)
 
     def list(self, params: dict[str, Any], region: str) -> dict[str, Any]:
         prefix = self._type.prefix
-        jobs, token = page(self._host.database, self._type.kind, params)
+        unless_offered(f"List{prefix}s", params, (*LIST_FILTERS, *self._type.list_filters))
+        jobs, token = page(self._host.database, self._type.kind, params, self._type.list_filters)
         summaries = [self._summary(job) for job in jobs]
         return {f"{prefix}Summaries": summaries, "NextToken": token}
 
@@ -135,6 +153,8 @@ class JobOperations:
             raise ValidationException(
                 f"The job {job.name} is in status {job.status}; it can be deleted once it has ended. Stop it first."
             )
+        if why := self._type.undeletable_because(job):
+            raise ValidationException(why)
         self._host.database.delete(self._type.kind, job.name)
         self._supervisor.discard(job)
 
@@ -156,5 +176,8 @@ class JobOperations:
             "CreationTime": job.created,
             "LastModifiedTime": job.modified,
             f"{prefix.removesuffix('Job')}EndTime": job.document.get("ended"),
+            **self._type.summary(job),
+            "SecondaryStatus": job.document["transitions"][-1]["Status"],
             "FailureReason": job.document.get("reason"),
+            "ExitMessage": job.document.get("exit_message"),
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from typing import Any
 
 from millrace.runtime.database import Database, Query, Resource
@@ -12,13 +13,18 @@ from millrace.runtime.errors import ValidationException
 DEFAULT_PAGE = 10
 
 
-def page(database: Database, kind: str, params: dict[str, Any]) -> tuple[list[Resource], str | None]:
+def page(
+    database: Database, kind: str, params: dict[str, Any], filters: Mapping[str, str] = {}
+) -> tuple[list[Resource], str | None]:
     """One page of a kind, and the token of the next page or None.
+
+    Args:
+        filters: parameters of this kind's own, with the JSON path in the document that each is compared with.
 
     Raises:
         ValidationException: the token is not one that this runtime gave.
     """
-    offset = _offset(params.get("NextToken"))
+    offset = offset_of(params.get("NextToken"))
     limit = params.get("MaxResults", DEFAULT_PAGE)
     found = database.list(
         kind,
@@ -31,15 +37,25 @@ def page(database: Database, kind: str, params: dict[str, Any]) -> tuple[list[Re
             modified_before=params.get("LastModifiedTimeBefore"),
             sort_by=params.get("SortBy", "CreationTime"),
             descending=params.get("SortOrder", "Descending") == "Descending",
+            document_equals={path: params[name] for name, path in filters.items() if name in params},
             offset=offset,
             limit=limit + 1,
         ),
     )
-    token = base64.urlsafe_b64encode(b"%d" % (offset + limit)).decode() if len(found) > limit else None
-    return found[:limit], token
+    return found[:limit], token_for(offset + limit) if len(found) > limit else None
 
 
-def _offset(token: str | None) -> int:
+def token_for(offset: int) -> str:
+    """The NextToken of the page that begins there."""
+    return base64.urlsafe_b64encode(b"%d" % offset).decode()
+
+
+def offset_of(token: str | None) -> int:
+    """Where the page of a NextToken begins.
+
+    Raises:
+        ValidationException: the token is not one that this runtime gave.
+    """
     if token is None:
         return 0
     try:

@@ -8,8 +8,10 @@ from typing import Any
 from millrace.runtime import launchers, staging
 from millrace.runtime.database import Resource
 from millrace.runtime.errors import ValidationException
+from millrace.runtime.folder_sync import FolderSync
 from millrace.runtime.jobs import (
     Command,
+    Group,
     Host,
     JobType,
     contained,
@@ -17,7 +19,7 @@ from millrace.runtime.jobs import (
     merged_environment,
     read_message,
     resource_config,
-    sharded,
+    s3_source,
     write_json,
 )
 from millrace.runtime.refuse import unless_offered, unless_value
@@ -29,6 +31,7 @@ OFFERED = (
 BASE = "/opt/ml/"
 PROCESSING = "/opt/ml/processing/"
 DAY = 86_400
+HOMOGENEOUS = "homogeneousCluster"
 
 
 class ProcessingJobs(JobType):
@@ -48,7 +51,7 @@ class ProcessingJobs(JobType):
             source = item.get("S3Input")
             if source is None:
                 raise ValidationException(f"{operation}: {path}S3Input is needed")
-            unless_value(operation, f"{path}S3DataType", source["S3DataType"], ("S3Prefix",))
+            unless_value(operation, f"{path}S3DataType", source["S3DataType"], ("S3Prefix", "ManifestFile"))
             unless_value(operation, f"{path}S3InputMode", source.get("S3InputMode"), ("File",))
             unless_value(operation, f"{path}S3CompressionType", source.get("S3CompressionType"), ("None",))
             _inside(operation, f"{path}LocalPath", source.get("LocalPath"))
@@ -59,32 +62,36 @@ class ProcessingJobs(JobType):
             target = item.get("S3Output")
             if target is None:
                 raise ValidationException(f"{operation}: {path}S3Output is needed")
-            unless_value(operation, f"{path}S3UploadMode", target["S3UploadMode"], ("EndOfJob",))
+            unless_value(operation, f"{path}S3UploadMode", target["S3UploadMode"], ("EndOfJob", "Continuous"))
             _inside(operation, f"{path}LocalPath", target.get("LocalPath"))
         if len(set(names)) != len(names):
             raise ValidationException(f"{operation}: input and output names must differ, and they are {names}")
 
-    def instance_count(self, request: dict[str, Any]) -> int:
-        return int(request["ProcessingResources"]["ClusterConfig"]["InstanceCount"])
+    def instance_types(self, request: dict[str, Any]) -> list[str]:
+        cluster = request["ProcessingResources"]["ClusterConfig"]
+        return [cluster["InstanceType"]] * int(cluster["InstanceCount"])
 
     def max_seconds(self, request: dict[str, Any]) -> int | None:
         return int((request.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", DAY))
 
     def stage(self, job: Resource, host: Host) -> None:
         request = job.document["request"]
-        inputs = [(item["InputName"], item["S3Input"]) for item in request.get("ProcessingInputs") or []]
-        found = {name: staging.find(host.objects, source["S3Uri"], f"input {name!r}") for name, source in inputs}
+        inputs = [
+            (item["S3Input"], s3_source(item["S3Input"], f"input {item['InputName']!r}"))
+            for item in request.get("ProcessingInputs") or []
+        ]
+        found = [(settings["LocalPath"], source, source.find(host.objects)) for settings, source in inputs]
         count = job.document["instances"]
-        cluster = request["ProcessingResources"]["ClusterConfig"]
+        group = Group(HOMOGENEOUS, request["ProcessingResources"]["ClusterConfig"]["InstanceType"], count)
         for index in range(count):
             ml = fresh_folder(host.instance_folder(job, index)) / "ml"
             (ml / "output").mkdir(parents=True)
             (ml / "processing").mkdir()
             write_json(ml / "config/processingjobconfig.json", {"ProcessingJobArn": job.arn, **request})
-            write_json(ml / "config/resourceconfig.json", resource_config(job, index, cluster["InstanceType"]))
-            for name, source in inputs:
-                share = sharded(found[name], source.get("S3DataDistributionType"), index, count)
-                staging.materialise(share, ml / source["LocalPath"].removeprefix(BASE), link=False)
+            write_json(ml / "config/resourceconfig.json", resource_config(job, index, [group]))
+            for local, source, objects in found:
+                share = source.share(objects, index, count)
+                staging.materialise(share, ml / local.removeprefix(BASE), link=False)
             for item in (request.get("ProcessingOutputConfig") or {}).get("Outputs", []):
                 (ml / item["S3Output"]["LocalPath"].removeprefix(BASE)).mkdir(parents=True, exist_ok=True)
 
@@ -93,17 +100,28 @@ class ProcessingJobs(JobType):
         application = request["AppSpecification"]
         isolate = bool((request.get("NetworkConfig") or {}).get("EnableNetworkIsolation"))
         box = host.box(job, index, isolate_network=isolate)
-        argv, _ = launchers.command(
-            application["ImageUri"], "process", box.built_in,
+        argv, launcher, box = launchers.launch(
+            host.config.data_dir, application["ImageUri"], "process", box,
             application.get("ContainerEntrypoint") or (), application.get("ContainerArguments") or (),
         )  # fmt: skip
         own = {"PROCESSING_JOB_NAME": job.name, "PROCESSING_JOB_ARN": job.arn, **(request.get("Environment") or {})}
-        return Command(argv, merged_environment(host, job, box, own), box)
+        return Command(argv, merged_environment(host, job, box, own), box, launcher)
+
+    def syncs(self, job: Resource, host: Host) -> list[FolderSync]:
+        return [
+            FolderSync(
+                host.objects,
+                host.instance_folder(job, index) / "ml",
+                target["LocalPath"].removeprefix(BASE),
+                target["S3Uri"],
+            )
+            for index in range(job.document["instances"])
+            for target in _targets(job, "Continuous")
+        ]
 
     def harvest(self, job: Resource, host: Host) -> dict[str, Any]:
         trees = [host.instance_folder(job, index) / "ml" for index in range(job.document["instances"])]
-        for item in (job.document["request"].get("ProcessingOutputConfig") or {}).get("Outputs", []):
-            target = item["S3Output"]
+        for target in _targets(job, "EndOfJob"):
             for tree in trees:
                 folder = contained(tree, target["LocalPath"].removeprefix(BASE))
                 if folder is not None and folder.is_dir():
@@ -130,6 +148,12 @@ class ProcessingJobs(JobType):
             "ProcessingStartTime": job.document.get("started"),
             "ProcessingEndTime": job.document.get("ended"),
         }
+
+
+def _targets(job: Resource, mode: str) -> list[dict[str, Any]]:
+    """The S3 outputs of a job that are uploaded in one of the two modes."""
+    outputs = (job.document["request"].get("ProcessingOutputConfig") or {}).get("Outputs", [])
+    return [item["S3Output"] for item in outputs if item["S3Output"]["S3UploadMode"] == mode]
 
 
 def _inside(operation: str, path: str, value: str | None) -> None:

@@ -16,7 +16,6 @@ from millrace.runtime.jobs import (
     fresh_folder,
     lease_of,
     merged_environment,
-    sharded,
     write_json,
 )
 from millrace.runtime.refuse import unless_offered, unless_value
@@ -63,8 +62,9 @@ class TransformJobs(JobType):
         if host.database.get("model", request["ModelName"]) is None:
             raise ValidationException(f'Could not find model "{request["ModelName"]}".')
 
-    def instance_count(self, request: dict[str, Any]) -> int:
-        return int(request["TransformResources"]["InstanceCount"])
+    def instance_types(self, request: dict[str, Any]) -> list[str]:
+        resources = request["TransformResources"]
+        return [resources["InstanceType"]] * int(resources["InstanceCount"])
 
     def max_seconds(self, request: dict[str, Any]) -> int | None:
         return None
@@ -87,7 +87,7 @@ class TransformJobs(JobType):
             hosting.stage_model(container, ml, host.objects)
             (ml / "transform/output").mkdir(parents=True)
             # Transform shards by key on its own: every object is transformed once, whatever the instance count.
-            staging.materialise(sharded(found, "ShardedByS3Key", index, count), ml / "transform/input", link=False)
+            staging.materialise(found[index::count], ml / "transform/input", link=False)
             write_json(ml / "transform/job.json", self._driver_config(job, index, host, container))
 
     def _driver_config(self, job: Resource, index: int, host: Host, container: dict[str, Any]) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class TransformJobs(JobType):
         source, output = request["TransformInput"], request["TransformOutput"]
         client = request.get("ModelClientConfig") or {}
         lease = lease_of(job)
-        argv, _ = hosting.server_command(container, host.box(job, index).built_in, "", 0)
+        argv = hosting.server(host.config.data_dir, container, host.box(job, index), "", 0).argv
         split = source.get("SplitType", "None")
         return {
             "serve": argv,
@@ -115,12 +115,13 @@ class TransformJobs(JobType):
 
     def command(self, job: Resource, index: int, host: Host) -> Command:
         request = job.document["request"]
-        box = host.box(job, index)
         lease = lease_of(job)
-        _, env = hosting.server_command(
-            self._container(job, host), box.built_in, list(lease.hosts.values())[index], lease.port
-        )
-        own = {**env, "SAGEMAKER_BATCH": "true", **(request.get("Environment") or {})}
+        server = hosting.server(
+            host.config.data_dir, self._container(job, host), host.box(job, index), list(lease.hosts.values())[index],
+            lease.port,
+        )  # fmt: skip
+        box = server.box
+        own = {**server.env, "SAGEMAKER_BATCH": "true", **(request.get("Environment") or {})}
         if "MaxPayloadInMB" in request:
             own["SAGEMAKER_MAX_PAYLOAD_IN_MB"] = str(request["MaxPayloadInMB"])
         if "BatchStrategy" in request:
@@ -130,7 +131,7 @@ class TransformJobs(JobType):
         if "MaxConcurrentTransforms" in request:
             own["SAGEMAKER_MAX_CONCURRENT_TRANSFORMS"] = str(request["MaxConcurrentTransforms"])
         argv = [sys.executable, "-P", f"{box.built_in}/runtime/inside/transform_driver.py"]
-        return Command(argv, merged_environment(host, job, box, own), box)
+        return Command(argv, merged_environment(host, job, box, own), box, server.launcher)
 
     def harvest(self, job: Resource, host: Host) -> dict[str, Any]:
         for index in range(job.document["instances"]):

@@ -1,15 +1,15 @@
 """The files that hold objects' bytes: `objects/ab/<uuid hex>`, written once, never changed.
 
 A file is written under a temporary name beside its final one, renamed, and flushed with its folder; only then may the
-index mention it. What this file does not do: it knows no buckets and no keys.
+index mention it. What this file does not do: it knows no buckets and no keys, and `disk.py` makes the system's calls.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
+import logging
 import os
 import threading
 import uuid
@@ -17,13 +17,17 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from millrace.runtime.s3.errors import InsufficientStorage
+from millrace.runtime.s3.disk import Disk
+from millrace.runtime.s3.errors import CommitInDoubt, InsufficientStorage
 
 T = TypeVar("T")
 CHUNK = 1024 * 1024
 TEMPORARY = "tmp-"
-_FICLONE = 0x40049409
+SHARDS = tuple(f"{number:02x}" for number in range(256))
+"""The folders that files are spread over: the first two letters of their names."""
 _NO_RANGE_COPY = {errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
+
+_log = logging.getLogger(__name__)
 
 
 class Staged:
@@ -32,14 +36,16 @@ class Staged:
     `discard` may be called from another thread while a write is under way, and after `seal` it does nothing.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, disk: Disk) -> None:
         self.path = path
         self.blob = path.name
         self.size = 0
-        self._temporary = path.with_name(TEMPORARY + path.name)
+        self._disk = disk
+        self._present = path.with_name(TEMPORARY + path.name)
+        """What the file is called now."""
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._lock = threading.Lock()
-        self._fd = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        self._fd = disk.create(self._present)
         self._open = True
 
     @property
@@ -61,7 +67,7 @@ class Staged:
         with self._lock, _disk_full_is_named(self.path):
             self._must_be_open()
             try:
-                fcntl.ioctl(self._fd, _FICLONE, source)
+                self._disk.clone(self._fd, source)
                 cloned = True
             except OSError:
                 cloned = False
@@ -91,7 +97,7 @@ class Staged:
             end, copied = self.size + length, 0
             while self.size < end:
                 try:
-                    count = os.copy_file_range(source, self._fd, end - self.size, copied, self.size)
+                    count = self._disk.copy_range(self._fd, self.size, source, copied, end - self.size)
                 except OSError as error:
                     if error.errno not in _NO_RANGE_COPY:
                         raise
@@ -117,26 +123,27 @@ class Staged:
             self._must_be_open()
             # Renamed before the flush, so that one journal commit carries both and the folder's flush finds little to
             # do. No index row names the file yet: a crash in between leaves garbage for the sweep, nothing worse.
-            self._temporary.rename(self.path)
-            os.fsync(self._fd)
-            flush_folder(self.path.parent)
+            self._disk.rename(self._present, self.path)
+            self._present = self.path
+            self._disk.flush(self._fd)
+            self._disk.flush_folder(self.path.parent)
             self._close()
 
     def discard(self) -> None:
         with self._lock:
             if self._open:
                 self._close()
-                self._temporary.unlink(missing_ok=True)
+                _remove(self._disk, self._present)
 
     def _append(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)
         while rest:
-            rest = rest[os.write(self._fd, rest) :]
+            rest = rest[self._disk.write(self._fd, rest) :]
         self.size += len(data)
 
     def _close(self) -> None:
         self._open = False
-        os.close(self._fd)
+        self._disk.close(self._fd)
 
     def _must_be_open(self) -> None:
         if not self._open:
@@ -146,44 +153,86 @@ class Staged:
 class Blobs:
     """The folder of sealed files."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder / "objects"
-        for shard in range(256):
-            (self._folder / f"{shard:02x}").mkdir(parents=True, exist_ok=True)
-        flush_folder(self._folder)
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        self._folder, self._disk = folder / "objects", disk
+        disk.make_folder(self._folder)
+        for shard in {self._folder / name for name in SHARDS}.difference(self._folder.iterdir()):
+            disk.make_folder(shard)
+        # Also when nothing was made: a runtime that was killed may have made it, and not have come to this.
+        disk.flush_folder(self._folder)
+        disk.flush_folder(folder)
 
     def stage(self) -> Staged:
         with _disk_full_is_named(self._folder):
-            return Staged(self.path(uuid.uuid4().hex))
+            return Staged(self.path(_new_name()), self._disk)
 
     def path(self, blob: str) -> Path:
         return self._folder / blob[:2] / blob
 
     def link(self, blob: str) -> str:
         """A second name for the same bytes, for a copy inside the store: sealed files never change."""
-        path = self.path(uuid.uuid4().hex)
-        os.link(self.path(blob), path)
-        flush_folder(path.parent)
+        path = self.path(_new_name())
+        with _disk_full_is_named(path):
+            self._disk.link(self.path(blob), path)
+            try:
+                self._disk.flush_folder(path.parent)
+            except OSError:
+                self.remove([path.name])
+                raise
         return path.name
 
+    @contextlib.contextmanager
+    def adding(self, blob: str) -> Iterator[list[str]]:
+        """Around the transaction that names a sealed file: what it puts on the list goes after the commit.
+
+        When the transaction fails, the new file goes instead. When nobody knows whether it failed, both stay, and the
+        next start finds out.
+        """
+        obsolete: list[str] = []
+        try:
+            yield obsolete
+        except CommitInDoubt:
+            raise
+        except Exception:
+            self.remove([blob])
+            raise
+        self.remove(obsolete)
+
     def remove(self, blobs: Iterable[str]) -> None:
+        """Remove files that no row names any more; one that cannot be removed waits for the next start's sweep."""
         for blob in blobs:
-            self.path(blob).unlink(missing_ok=True)
+            _remove(self._disk, self.path(blob))
 
     def sweep(self, known: set[str]) -> int:
         """Remove what no committed row mentions; returns how many files that were."""
-        stray = [path for path in self._folder.glob("*/*") if path.name not in known]
+        stray = [path for shard in self._folder.iterdir() for path in shard.iterdir() if path.name not in known]
         for path in stray:
-            path.unlink()
+            _remove(self._disk, path)
         return len(stray)
 
 
-def flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _new_name() -> str:
+    return uuid.uuid4().hex
+
+
+def make_folder(disk: Disk, folder: Path) -> None:
+    """Make a folder, with those above it, so that a power cut does not take it back with all that is in it."""
+    folder = folder.resolve()
+    for missing in reversed([path for path in (folder, *folder.parents) if not path.exists()]):
+        disk.make_folder(missing)
+    # All the way up, since whoever made the folders above may not have flushed them; what this process may not write
+    # it has not made, and a mount point is not an entry of the file system that it hides.
+    while not os.path.ismount(folder) and os.access(folder.parent, os.R_OK | os.W_OK):
+        folder = folder.parent
+        disk.flush_folder(folder)
+
+
+def _remove(disk: Disk, path: Path) -> None:
+    """Remove a file that nobody needs. Failing at it is no reason to refuse what has been committed."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        disk.unlink(path)
+    except OSError as error:
+        _log.warning("%s is not needed any more and cannot be removed now: %s", path, error)
 
 
 @contextlib.contextmanager

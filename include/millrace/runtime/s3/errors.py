@@ -35,6 +35,10 @@ class BucketNotEmpty(S3Error):
     code, status = "BucketNotEmpty", 409
 
 
+class CommitInDoubt(S3Error):
+    """The disk failed while a change was committed: it may be there after a restart, or not. A 500, as any fault."""
+
+
 class EntityTooLarge(S3Error):
     code, status = "EntityTooLarge", 400
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from millrace.runtime.s3.errors import NoSuchBucket
+from millrace.runtime.s3.errors import CommitInDoubt, InsufficientStorage, NoSuchBucket
 from millrace.runtime.s3.records import Attributes, BucketRecord, ObjectRecord
 
 SCHEMA = """
@@ -57,15 +57,33 @@ class Index:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Committed and on disk when the block ends; undone when it raises."""
+        """Committed and on disk when the block ends; undone when it raises.
+
+        Raises:
+            InsufficientStorage: the disk is full. CommitInDoubt: it failed at the commit itself.
+        """
         with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._connection.execute("BEGIN IMMEDIATE")
                 yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                self._connection.execute("ROLLBACK")
+                self._commit()
+            except sqlite3.Error as error:
+                if _is_full(error):
+                    raise InsufficientStorage("no space left for the index of objects: free some") from error
                 raise
+            finally:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+
+    def _commit(self) -> None:
+        try:
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            # On a full disk the commit's last page is what was not written. After any other failure, of the flush
+            # say, it may be in the journal, and count when the journal is read again.
+            if _is_full(error):
+                raise
+            raise CommitInDoubt(f"the disk failed at a commit ({error}): it may have been made, or not") from error
 
     def rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._lock:
@@ -136,6 +154,10 @@ class Index:
             part_sizes=tuple(document.get("part_sizes", ())),
             upload_id=document.get("upload_id"),
         )
+
+
+def _is_full(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL  # the module's own errors have no code
 
 
 def attributes_document(attributes: Attributes) -> dict[str, Any]:

@@ -106,25 +106,21 @@ class Uploads:
         if not 1 <= number <= MAX_PARTS:
             raise InvalidArgument(f"the part number {number} is not between 1 and {MAX_PARTS}")
         staged.seal()
-        obsolete, modified = staged.blob, time.time()
-        try:
-            with self._index.transaction():
-                self.find(upload.bucket, upload.key, upload.id)
-                rows = self._index.rows("SELECT blob FROM parts WHERE upload = ? AND number = ?", upload.id, number)
-                self._index.change(
-                    "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    upload.id,
-                    number,
-                    staged.blob,
-                    staged.size,
-                    staged.etag,
-                    modified,
-                    json.dumps(dict(checksums)),
-                )
-            obsolete = rows[0][0] if rows else ""
-        finally:
-            if obsolete:
-                self._blobs.remove([obsolete])
+        modified = time.time()
+        with self._blobs.adding(staged.blob) as obsolete, self._index.transaction():
+            self.find(upload.bucket, upload.key, upload.id)
+            rows = self._index.rows("SELECT blob FROM parts WHERE upload = ? AND number = ?", upload.id, number)
+            self._index.change(
+                "INSERT OR REPLACE INTO parts VALUES (?, ?, ?, ?, ?, ?, ?)",
+                upload.id,
+                number,
+                staged.blob,
+                staged.size,
+                staged.etag,
+                modified,
+                json.dumps(dict(checksums)),
+            )
+            obsolete += [blob for (blob,) in rows]
         return PartRecord(
             number=number,
             size=staged.size,
@@ -192,19 +188,17 @@ class Uploads:
             part_sizes=tuple(part.size for part in parts),
             upload_id=upload,
         )
-        obsolete = [staged.blob]
-        try:
-            with self._index.transaction():
-                current = self._index.object(bucket, encode_key(key))
-                if current is not None and current.upload_id == upload:
-                    return current  # a repeated request was faster
-                self.find(bucket, key, upload)
-                condition.check(key, current)
-                self._index.put_object(completed)
-                dropped = self._forget(upload)
-            obsolete = dropped + ([current.path.name] if current else [])
-        finally:
-            self._blobs.remove(obsolete)
+        with self._blobs.adding(staged.blob) as obsolete, self._index.transaction():
+            current = self._index.object(bucket, encode_key(key))
+            if current is not None and current.upload_id == upload:  # a repeated request was faster
+                obsolete.append(staged.blob)
+                return current
+            self.find(bucket, key, upload)
+            condition.check(key, current)
+            self._index.put_object(completed)
+            obsolete += self._forget(upload)
+            if current is not None:
+                obsolete.append(current.path.name)
         return completed
 
     def forget_bucket(self, bucket: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""S3's rules for the names of buckets and objects, and the order of keys.
+"""S3's rules for the names of buckets and objects, for the order of keys, and for numbers that clients write.
 
 What this file does not do: it looks nothing up.
 """
@@ -12,6 +12,7 @@ from millrace.runtime.s3.errors import InvalidBucketName, InvalidUri, KeyTooLong
 MAX_KEY_BYTES = 1024
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ADDRESS = re.compile(r"\d+\.\d+\.\d+\.\d+")
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
 _RESERVED_PREFIXES = ("xn--", "sthree-", "amzn-s3-demo-")
 _RESERVED_SUFFIXES = ("-s3alias", "--ol-s3", "--x-s3", ".mrap")
 
@@ -50,6 +51,11 @@ def encode_key(key: str) -> bytes:
     if len(encoded) > MAX_KEY_BYTES:
         raise KeyTooLong(f"the key is {len(encoded)} bytes; at most {MAX_KEY_BYTES} bytes of UTF-8 are allowed")
     return encoded
+
+
+def whole_number(text: str) -> int | None:
+    """The number that a client wrote; None when it is none, or so long that nothing of S3's is counted by it."""
+    return int(text) if _WHOLE_NUMBER.fullmatch(text) else None
 
 
 def after_all_with_prefix(prefix: bytes) -> bytes | None:

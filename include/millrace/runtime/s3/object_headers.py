@@ -5,6 +5,7 @@ What it does not do: conditions, ranges and checksum values have files of their 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from email.utils import formatdate
 from urllib.parse import parse_qsl
@@ -18,6 +19,7 @@ MAX_METADATA = 2048
 DEFAULT_TYPE = "binary/octet-stream"
 KEPT = ("cache-control", "content-disposition", "content-encoding", "content-language", "expires")
 OVERRIDES = {f"response-{name}": name for name in ("content-type", *KEPT)}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HARMLESS_ACLS = ("private", "bucket-owner-read", "bucket-owner-full-control")
 _REFUSED = {
     "x-amz-server-side-encryption-customer-algorithm": "encryption with the client's key (SSE-C)",
@@ -105,7 +107,11 @@ def describe(record: ObjectRecord, query: Mapping[str, str]) -> dict[str, str]:
         "x-content-type-options": "nosniff",
     }
     headers |= {METADATA + name: value for name, value in record.metadata.items()}
-    headers |= {name: query[override] for override, name in OVERRIDES.items() if override in query}
+    for override, name in OVERRIDES.items():
+        if override in query:
+            if _CONTROL.search(query[override]):
+                raise InvalidArgument(f"{override} is {query[override][:40]!r}; a header has no control characters")
+            headers[name] = query[override]
     if record.attributes.tags:
         headers["x-amz-tagging-count"] = str(len(record.attributes.tags))
     return headers

@@ -1,4 +1,8 @@
-"""Presigned URLs: past their time they are refused. Signatures are not verified: any credentials are accepted here."""
+"""Presigned URLs: past their time they are refused, also where nobody verifies signatures.
+
+What this file does not do: it verifies no signature. With credentials `signature.py` has done so before, and lets no
+signature of version 2 come this far.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ def check_expiry(query: Mapping[str, str]) -> None:
             expiry = int(query["Expires"])
         else:
             return
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise AccessDenied(f"the presigned URL's time cannot be read: {error}") from error
     if time.time() > expiry:
         raise AccessDenied("Request has expired")

@@ -6,7 +6,7 @@ import re
 
 from millrace.runtime.s3.errors import InvalidRange
 
-_RANGE = re.compile(r"bytes\s*=\s*(\d*)\s*-\s*(\d*)")
+_RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})")
 
 
 def parse_range(header: str | None, size: int) -> tuple[int, int] | None:

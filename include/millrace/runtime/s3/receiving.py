@@ -26,6 +26,8 @@ from millrace.runtime.s3.errors import (
     InvalidRequest,
     MissingContentLength,
 )
+from millrace.runtime.s3.names import whole_number
+from millrace.runtime.s3.payload import SIGNED, Payload, SignedChunks, SignedHash
 from millrace.runtime.s3.pool import Pool
 
 T = TypeVar("T")
@@ -60,6 +62,7 @@ class Receiver:
             "x-amz-content-sha256", ""
         ).startswith("STREAMING-")
         self._decoder = ChunkedDecoder() if encoded else None
+        self._signed: SignedHash | None = None
         self._size = _declared_size(headers, "x-amz-decoded-content-length" if encoded else "content-length")
         if self._size is None and not encoded and "chunked" not in headers.get("transfer-encoding", ""):
             raise MissingContentLength("the request has neither Content-Length nor a chunked Transfer-Encoding")
@@ -70,16 +73,31 @@ class Receiver:
         kinds = {*self._claimed, self._promised, extra_kind}
         self._hashers = {kind: checksums.COMPUTED[kind]() for kind in kinds if kind in checksums.COMPUTED}
 
+    def hold_against(self, signed: Payload | None) -> None:
+        """Also refuse a body that is not the one that was signed. Before the first `feed`.
+
+        Raises:
+            InvalidRequest: chunks were signed, and the body has none.
+        """
+        if isinstance(signed, SignedChunks):
+            if self._decoder is None:
+                raise InvalidRequest("the request's chunks are signed, and its body is not aws-chunked")
+            self._decoder = ChunkedDecoder(signed)
+        else:
+            self._signed = signed
+
     def feed(self, batch: list[bytes]) -> None:
         """
         Raises:
-            EntityTooLarge, InvalidRequest (broken chunk framing), InsufficientStorage
+            EntityTooLarge, InvalidRequest (broken chunk framing), InsufficientStorage, ChunkSignatureMismatch
         """
         if self._staged is None:
             self._staged = self._stage()
             if self._discarded:
                 self._staged.discard()
         for data in batch:
+            if self._signed is not None:
+                self._signed.update(data)
             for piece in self._decoder.feed(data) if self._decoder else [data]:
                 self._staged.write(piece)
                 for hasher in self._hashers.values():
@@ -90,10 +108,13 @@ class Receiver:
     def finish(self) -> Received:
         """
         Raises:
-            IncompleteBody, BadDigest, InvalidRequest (a promised trailer is missing)
+            IncompleteBody, BadDigest, InvalidRequest (a promised trailer is missing), PayloadMismatch,
+            ChunkSignatureMismatch
         """
         assert self._staged is not None  # noqa: S101 - `feed` is always called before, if only with nothing
         claimed = self._claimed
+        if self._signed is not None:
+            self._signed.finish()
         if self._decoder is not None:
             self._decoder.finish()
             claimed = claimed | checksums.from_headers(self._decoder.trailers)
@@ -124,16 +145,20 @@ async def receive_object(
 ) -> T:
     """Take in a body: `begin` makes its receiver, `finish` commits what it received; both run in the pool.
 
+    What the request's signature says of the body (`SIGNED`) is held against it before `finish`.
+
     Raises:
         ClientGone: the body ended early. And what `begin`, the receiver and `finish` raise.
     """
+    signed = SIGNED.get()
     length = _declared_size(headers, "content-length")
     if length is not None and length <= CHUNK:
         batch: list[bytes] = []
         while await _receive_into(batch, receive):
             pass
-        return await pool.run(_take_in, begin, batch, finish)
+        return await pool.run(_take_in, begin, batch, finish, signed)
     receiver = await pool.run(begin)
+    receiver.hold_against(signed)
     writing: asyncio.Future[None] | None = None
     try:
         more = True
@@ -164,9 +189,12 @@ async def _receive_into(batch: list[bytes], receive: Receive) -> bool:
     return bool(message.get("more_body", False))
 
 
-def _take_in(begin: Callable[[], Receiver], body: list[bytes], finish: Callable[[Received], T]) -> T:
+def _take_in(
+    begin: Callable[[], Receiver], body: list[bytes], finish: Callable[[Received], T], signed: Payload | None
+) -> T:
     receiver = begin()
     try:
+        receiver.hold_against(signed)
         receiver.feed(body)
         return finish(receiver.finish())
     finally:
@@ -177,11 +205,12 @@ def _declared_size(headers: Mapping[str, str], name: str) -> int | None:
     text = headers.get(name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit()):
-        raise InvalidArgument(f"{name} is {text!r}; it must be a whole number")
-    if int(text) > MAX_PUT:
-        raise _too_large(int(text))
-    return int(text)
+    number = whole_number(text)
+    if number is None:
+        raise InvalidArgument(f"{name} is {text[:40]!r}; it must be a whole number")
+    if number > MAX_PUT:
+        raise _too_large(number)
+    return number
 
 
 def _too_large(size: int) -> EntityTooLarge:

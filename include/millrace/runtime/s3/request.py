@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 from starlette.types import Scope
 
 from millrace.runtime.s3.errors import InvalidArgument, InvalidUri
+from millrace.runtime.s3.names import whole_number
 
 HOST = "localhost"
 
@@ -44,9 +45,10 @@ class Request:
         text = self.query.get(name)
         if text is None or (text == "" and name != "partNumber"):
             return default
-        if not text.isascii() or not text.isdigit() or int(text) < low:
-            raise InvalidArgument(f"{name} is {text!r}; it must be a whole number from {low} to {high}")
-        return min(int(text), high)
+        number = whole_number(text)
+        if number is None or number < low:
+            raise InvalidArgument(f"{name} is {text[:40]!r}; it must be a whole number from {low} to {high}")
+        return min(number, high)
 
 
 def read_request(scope: Scope) -> Request:

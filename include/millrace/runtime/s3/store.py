@@ -15,8 +15,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from millrace.runtime.s3.blobs import Blobs, Staged
+from millrace.runtime.s3.blobs import Blobs, Staged, make_folder
 from millrace.runtime.s3.conditions import WriteCondition
+from millrace.runtime.s3.disk import Disk
 from millrace.runtime.s3.errors import BucketAlreadyOwnedByYou, BucketNotEmpty, NoSuchBucket, NoSuchKey
 from millrace.runtime.s3.index import Index
 from millrace.runtime.s3.listing import list_page
@@ -27,6 +28,7 @@ from millrace.runtime.s3.records import Attributes, BucketRecord, ObjectRecord, 
 DEFAULT_REGION = "us-east-1"
 MAX_LISTED = 1000
 _ALWAYS = WriteCondition()
+_DISK = Disk()
 
 
 class ObjectStore:
@@ -36,8 +38,8 @@ class ObjectStore:
         BlockingIOError: another store is open on the folder; its unfinished files would be swept away.
     """
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def __init__(self, folder: Path, disk: Disk = _DISK) -> None:
+        make_folder(disk, folder)
         self._guard = (folder / "lock").open("a")
         try:
             fcntl.flock(self._guard, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,7 +48,7 @@ class ObjectStore:
             raise BlockingIOError(
                 f"another process serves the objects in {folder}: stop it, or choose a folder"
             ) from error
-        self._blobs = Blobs(folder)
+        self._blobs = Blobs(folder, disk)
         self._index = Index(folder / "index.sqlite", self._blobs.path)
         self.uploads = Uploads(self._index, self._blobs)
         self._blobs.sweep(self._index.blobs())
@@ -287,17 +289,13 @@ class ObjectStore:
 
     def _replace(self, record: ObjectRecord, condition: WriteCondition) -> ObjectRecord:
         """Commit the record, then remove the file that it replaces, or its own when it cannot be committed."""
-        obsolete = record.path.name
-        try:
-            with self._index.transaction():
-                self._index.must_have_bucket(record.bucket)
-                current = self._index.object(record.bucket, record.key.encode())
-                condition.check(record.key, current)
-                self._index.put_object(record)
-            obsolete = current.path.name if current else ""
-        finally:
-            if obsolete:
-                self._blobs.remove([obsolete])
+        with self._blobs.adding(record.path.name) as obsolete, self._index.transaction():
+            self._index.must_have_bucket(record.bucket)
+            current = self._index.object(record.bucket, record.key.encode())
+            condition.check(record.key, current)
+            self._index.put_object(record)
+            if current is not None:
+                obsolete.append(current.path.name)
         return record
 
     def _walk(self, bucket: str, prefix: bytes) -> Iterator[ObjectRecord]:

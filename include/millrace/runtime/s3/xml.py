@@ -17,6 +17,8 @@ from millrace.runtime.s3.errors import MalformedXml
 NAMESPACE = "http://s3.amazonaws.com/doc/2006-03-01/"
 _SPECIAL = re.compile('[&<>"\x00-\x1f\x7f]')
 _MAX_DEPTH = 16
+_MAX_ELEMENTS = 150_000
+"""Enough for 10,000 parts with every checksum; an element takes 200 bytes of memory, and 4 of the body."""
 
 Value = str | int | bool | None | list[tuple[str, "Value"]]
 Members = list[tuple[str, Value]]
@@ -70,21 +72,28 @@ def parse(body: bytes, roots: Iterable[str]) -> Node:
     """
     top = Node("")
     open_nodes = [top]
+    texts: list[list[str]] = [[]]  # joined at the end: adding to a long text piece by piece copies it each time
+    count = 0
     parser = expat.ParserCreate()
     parser.buffer_text = True
 
     def begin(name: str, _attributes: dict[str, str]) -> None:
+        nonlocal count
+        count += 1
         if len(open_nodes) > _MAX_DEPTH:
             raise MalformedXml(f"the XML is nested deeper than {_MAX_DEPTH} elements")
+        if count > _MAX_ELEMENTS:
+            raise MalformedXml(f"the XML has more than {_MAX_ELEMENTS} elements")
         node = Node(name.rpartition(":")[2])
         open_nodes[-1].children.append(node)
         open_nodes.append(node)
+        texts.append([])
 
     def end(_name: str) -> None:
-        open_nodes.pop()
+        open_nodes.pop().text = "".join(texts.pop())
 
     def characters(text: str) -> None:
-        open_nodes[-1].text += text
+        texts[-1].append(text)
 
     def refuse(*_declaration: object) -> None:
         raise MalformedXml("the XML has a <!DOCTYPE>; S3's documents have none, and it is not read")
@@ -95,7 +104,7 @@ def parse(body: bytes, roots: Iterable[str]) -> Node:
     parser.StartDoctypeDeclHandler = refuse
     try:
         parser.Parse(body, True)
-    except expat.ExpatError as error:
+    except (expat.ExpatError, LookupError, ValueError) as error:  # the last two: an encoding that is none
         raise MalformedXml(f"the XML is not well-formed: {error}") from error
     root = top.children[0]
     if root.name not in roots:

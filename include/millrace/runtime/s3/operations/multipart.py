@@ -9,6 +9,7 @@ from millrace.runtime.s3.answer import Answer, xml_answer
 from millrace.runtime.s3.conditions import write_condition
 from millrace.runtime.s3.errors import InvalidArgument, InvalidRange, MalformedXml
 from millrace.runtime.s3.multipart import MAX_PARTS
+from millrace.runtime.s3.names import whole_number
 from millrace.runtime.s3.object_headers import attributes_of, checksum_headers, refuse_options
 from millrace.runtime.s3.operations.buckets import OWNER
 from millrace.runtime.s3.operations.listings import key_encoder
@@ -19,7 +20,7 @@ from millrace.runtime.s3.request import Request
 from millrace.runtime.s3.store import MAX_LISTED, ObjectStore
 from millrace.runtime.s3.xml import Members, Node, moment, parse
 
-_COPY_RANGE = re.compile(r"bytes=(\d+)-(\d+)")
+_COPY_RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})")
 
 
 def create_multipart_upload(store: ObjectStore, request: Request) -> Answer:
@@ -180,9 +181,10 @@ def list_multipart_uploads(store: ObjectStore, request: Request) -> Answer:
 
 def _number(request: Request) -> int:
     text = request.query.get("partNumber", "")
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_PARTS):
-        raise InvalidArgument(f"partNumber is {text!r}; it must be a whole number from 1 to {MAX_PARTS}")
-    return int(text)
+    number = whole_number(text)
+    if number is None or not 1 <= number <= MAX_PARTS:
+        raise InvalidArgument(f"partNumber is {text[:40]!r}; it must be a whole number from 1 to {MAX_PARTS}")
+    return number
 
 
 def _copy_range(header: str | None, size: int) -> tuple[int, int]:
@@ -201,12 +203,13 @@ def _copy_range(header: str | None, size: int) -> tuple[int, int]:
 
 
 def _named_part(node: Node) -> NamedPart:
-    number = node.required("PartNumber").strip()
-    if not (number.isascii() and number.isdigit()):
-        raise MalformedXml(f"<PartNumber> is {number!r}; it must be a whole number")
+    text = node.required("PartNumber").strip()
+    number = whole_number(text)
+    if number is None:
+        raise MalformedXml(f"<PartNumber> is {text[:40]!r}; it must be a whole number")
     values = {kind: node.get(f"Checksum{name}") for kind, name in checksums.KINDS.items()}
     return NamedPart(
-        number=int(number),
+        number=number,
         etag=node.required("ETag").strip().strip('"'),
         checksums={kind: value.strip() for kind, value in values.items() if value},
     )
