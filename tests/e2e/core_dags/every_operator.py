@@ -1,0 +1,67 @@
+"""A DAG of every operator, each with the least to do: what an Airflow worker with the core installation must run."""
+
+from typing import Any
+
+from airflow.sdk import Asset, chain, dag
+
+from operators.delete import DeleteEndpointOperator
+from operators.deploy import DeployEndpointOperator
+from operators.drift import DriftBaselineOperator, DriftMonitorOperator
+from operators.invoke import InvokeEndpointOperator
+from operators.processing import ProcessingOperator
+from operators.quality import QualityGateOperator
+from operators.reconcile import ReconcileOperator
+from operators.registry import MetricGateOperator, ModelApprovalOperator, RegisterModelOperator
+from operators.training import TrainingOperator
+from operators.transform import BatchTransformOperator
+
+JOBS = "tests.e2e.core_jobs"
+SMALL: dict[str, Any] = {"instance_type": "ml.m5.large", "poll_seconds": 1}
+MODEL = "ages"
+
+
+@dag(schedule=None, catchup=False)  # type: ignore[untyped-decorator]
+def every_operator() -> None:
+    code: dict[str, Any] = {"packages": (JOBS,), **SMALL}
+    table = ProcessingOperator(
+        task_id="table", module=f"{JOBS}.table", outputs=("table", "rows"), cache=True, max_cost=5, **code
+    )
+    gate = QualityGateOperator(
+        task_id="gate", gate="ages", suite=f"{JOBS}.suites:ages", data=table.output["table"], **code
+    )
+    train = TrainingOperator(
+        task_id="train", program="tests/e2e/core_jobs/train.py", channels={"train": table.output["rows"]}, **code
+    )
+    evaluate = ProcessingOperator(
+        task_id="evaluate", module=f"{JOBS}.evaluate", inputs={"model": train.output["model"]}, outputs=("evaluation",),
+        verdict="evaluation", experiment=MODEL, **code,
+    )  # fmt: skip
+    metric_gate = MetricGateOperator(
+        task_id="metric_gate", model=MODEL, metrics=evaluate.output, least={"accuracy": 0.9}, compared="accuracy",
+        tolerance=0.01,
+    )  # fmt: skip
+    register = RegisterModelOperator(
+        task_id="register", model=MODEL, artifact=train.output["model"], metrics=evaluate.output,
+        run_id=evaluate.output["mlflow_run_id"],
+    )  # fmt: skip
+    approve = ModelApprovalOperator(task_id="approve", subject="Deploy?", required=False)
+    deploy = DeployEndpointOperator(
+        task_id="deploy", model=MODEL, version=register.output["version"], endpoint=MODEL, instance_type="ml.c5.large",
+        smoke_body="1,2\n", poll_seconds=1,
+    )  # fmt: skip
+    invoke = InvokeEndpointOperator(task_id="invoke", endpoint=MODEL, body="1,2\n", expected="^200$")
+    baseline = DriftBaselineOperator(
+        task_id="baseline", data=table.output["table"], model=MODEL, version=register.output["version"], **SMALL
+    )
+    score = BatchTransformOperator(task_id="score", model=MODEL, data=table.output["rows"], **SMALL)
+    monitor = DriftMonitorOperator(
+        task_id="monitor", data=table.output["table"], model=MODEL, asset=Asset("ages_drift"), alias="ages_drift_found",
+        **SMALL,
+    )  # fmt: skip
+    reconcile = ReconcileOperator(task_id="reconcile", stop=True)
+    delete = DeleteEndpointOperator(task_id="delete", endpoint=MODEL, poll_seconds=1)
+    chain(table, gate, train, evaluate, metric_gate, register, approve, deploy, invoke, baseline, score, monitor,
+          reconcile, delete)  # fmt: skip
+
+
+every = every_operator()
