@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 
-.PHONY: demo test lint unit e2e up down status logs setup lock clean
+.PHONY: demo test lint unit e2e e2e-pipelines e2e-matrix bench up down status logs setup lock clean
 
 setup: $(VENV)/.installed
 
@@ -28,10 +28,26 @@ lint: setup
 	$(BIN)/lint-imports
 
 unit: setup
-	$(BIN)/python -m pytest -m "not e2e"
+	$(BIN)/python -m pytest -m "not e2e" --numprocesses 3 --dist loadfile
 
+# Two stacks beside one another: the pipelines on the local stack, and the kill matrix on a live Airflow on Postgres.
 e2e: setup
-	$(BIN)/python -m pytest -m e2e
+	$(MAKE) --jobs 2 --output-sync=target e2e-pipelines e2e-matrix
+
+e2e-pipelines:
+	$(BIN)/python -m pytest -m e2e --ignore tests/live --numprocesses 2 --dist loadfile tests
+
+e2e-matrix:
+	$(BIN)/python -m pytest -m e2e tests/live
+
+# Each prints ratios against a peer measured in the same run; benchmarks/README.md says what they need. About 40 minutes.
+bench: setup
+	$(BIN)/python -m benchmarks.parse_time
+	$(BIN)/python -m benchmarks.orchestration
+	$(BIN)/python -m benchmarks.waiting
+	$(BIN)/python -m benchmarks.runtime_s3
+	$(BIN)/python -m benchmarks.runtime_jobs
+	$(BIN)/python -m benchmarks.control_plane
 
 up down status: setup
 	@$(BIN)/millrace $@
