@@ -12,7 +12,8 @@ setup: $(VENV)/.installed
 $(VENV)/.installed: requirements.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 	@test -x $(UV) || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(UV) pip install --quiet --python $(BIN)/python $(LINKS) -r requirements.txt
+	@# Compiled now: a job sees the environment read-only, so what it imports first would be compiled for every job anew.
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python $(LINKS) -r requirements.txt
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 

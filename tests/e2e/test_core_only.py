@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.operators.runtime import worker_environment
-from tests.runtime.process import RuntimeProcess, free_port, until
+from tests.runtime.process import RuntimeProcess, free_port, running, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 PROJECT = Path(__file__).parents[2]
@@ -67,11 +67,8 @@ def core(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]:
-    process = RuntimeProcess(tmp_path_factory.mktemp("core-runtime"))
-    process.start()
-    process.client("s3").create_bucket(Bucket="bucket")
-    yield process
-    process.end_everything()
+    with running(tmp_path_factory.mktemp("core-runtime")) as process:
+        yield process
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.runtime.jobs import CLUSTER, Jobs, archive
-from tests.runtime.process import IMAGE, REGION, ROLE, RuntimeProcess
+from tests.runtime.process import IMAGE, REGION, ROLE, RuntimeProcess, running
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 SYNC = """
@@ -58,11 +58,8 @@ ASYNC_PACKAGES = ("aiobotocore==3.10.0", "boto3==1.43.117")
 
 @pytest.fixture(scope="module")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]:
-    process = RuntimeProcess(tmp_path_factory.mktemp("runtime"))
-    process.start()
-    process.client("s3").create_bucket(Bucket="bucket")
-    yield process
-    process.end_everything()
+    with running(tmp_path_factory.mktemp("runtime")) as process:
+        yield process
 
 
 @pytest.fixture

@@ -14,16 +14,13 @@ from tests.operators.attempts import Attempts
 from tests.operators.runtime import local_deployment
 from tests.operators.steps import ASSET, Finished, Steps
 from tests.runtime.jobs import Jobs
-from tests.runtime.process import RuntimeProcess
+from tests.runtime.process import RuntimeProcess, running
 
 
 @pytest.fixture(scope="session")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]:
-    process = RuntimeProcess(tmp_path_factory.mktemp("operators"))
-    process.start()
-    process.client("s3").create_bucket(Bucket="bucket")
-    yield process
-    process.end_everything()
+    with running(tmp_path_factory.mktemp("operators")) as process:
+        yield process
 
 
 @pytest.fixture(scope="module")

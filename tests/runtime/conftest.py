@@ -8,25 +8,19 @@ from typing import Any
 import pytest
 
 from tests.runtime.jobs import Jobs
-from tests.runtime.process import RuntimeProcess
+from tests.runtime.process import RuntimeProcess, running
 
 
 @pytest.fixture(scope="session")
 def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]:
-    process = RuntimeProcess(tmp_path_factory.mktemp("runtime"))
-    process.start()
-    process.client("s3").create_bucket(Bucket="bucket")
-    yield process
-    process.end_everything()
+    with running(tmp_path_factory.mktemp("runtime")) as process:
+        yield process
 
 
 @pytest.fixture
 def own_runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]:
-    process = RuntimeProcess(tmp_path_factory.mktemp("own"))
-    process.start()
-    process.client("s3").create_bucket(Bucket="bucket")
-    yield process
-    process.end_everything()
+    with running(tmp_path_factory.mktemp("own")) as process:
+        yield process
 
 
 @pytest.fixture

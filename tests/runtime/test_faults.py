@@ -33,7 +33,7 @@ from millrace.runtime.faults import (
 )
 from millrace.runtime.s3.routes import COPIES, ROUTES
 from tests.runtime.jobs import CLUSTER, Jobs
-from tests.runtime.process import IMAGE, REGION, RuntimeProcess, until
+from tests.runtime.process import IMAGE, REGION, RuntimeProcess, running, until
 
 CAPACITY = (
     "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance"
@@ -43,12 +43,9 @@ ECHO = "def model_fn(d): return 1\ndef transform_fn(model, body, content_type, a
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]:
-    process = RuntimeProcess(tmp_path_factory.mktemp("faulty"))
-    process.start()
-    process.client("s3").create_bucket(Bucket="bucket")
-    yield process
-    fault_plan.clear(process.data_dir)
-    process.end_everything()
+    with running(tmp_path_factory.mktemp("faulty")) as process:
+        yield process
+        fault_plan.clear(process.data_dir)
 
 
 @pytest.fixture

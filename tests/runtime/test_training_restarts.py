@@ -134,10 +134,10 @@ def test_programs_own_failure_is_not_retried(jobs: Jobs) -> None:
 
 
 def test_hanging_job_is_in_progress_and_silent(jobs: Jobs, data_dir: Path) -> None:
-    befall(data_dir, HangJob(run_seconds=0.5))
+    befall(data_dir, HangJob(run_seconds=2.0))
     script = "import time\nfor tick in range(10**6):\n    print('tick', tick, flush=True)\n    time.sleep(0.1)\n"
     name = jobs.training(script)
-    until(lambda: len(jobs.lines("training", name)) if _is_frozen(jobs, name) else None, 30, "the hang")
+    until(lambda: len(jobs.lines("training", name)) if _is_frozen(jobs) else None, 30, "the hang")
     heard = jobs.lines("training", name)
     time.sleep(1)
     assert jobs.lines("training", name) == heard
@@ -148,9 +148,10 @@ def test_hanging_job_is_in_progress_and_silent(jobs: Jobs, data_dir: Path) -> No
     assert jobs.end("training", name)["TrainingJobStatus"] == "Stopped"
 
 
-def _is_frozen(jobs: Jobs, name: str) -> bool:
-    processes = jobs.runtime.find("train.py")
-    return bool(processes) and all(process.status() == psutil.STATUS_STOPPED for process in processes)
+def _is_frozen(jobs: Jobs) -> bool:
+    """Whether whatever there is below a shim has been stopped."""
+    below = [process for shim in jobs.runtime.find("shim.py") for process in shim.children(recursive=True)]
+    return bool(below) and all(process.status() == psutil.STATUS_STOPPED for process in below)
 
 
 def _describe(jobs: Jobs, name: str) -> dict[str, Any]:

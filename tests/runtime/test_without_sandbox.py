@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.runtime.jobs import Jobs
-from tests.runtime.process import RuntimeProcess, until
+from tests.runtime.process import RuntimeProcess, running, until
 from tests.runtime.test_endpoints import ANSWERS, Endpoint
 from tests.runtime.test_processing_jobs import BASE, source, target
 from tests.runtime.test_training_jobs import RENDEZVOUS, channel
@@ -17,11 +17,8 @@ from tests.runtime.test_transform_jobs import output, transform
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]:
-    process = RuntimeProcess(tmp_path_factory.mktemp("plain"), "--isolation", "process")
-    process.start()
-    process.client("s3").create_bucket(Bucket="bucket")
-    yield process
-    process.end_everything()
+    with running(tmp_path_factory.mktemp("plain"), "--isolation", "process") as process:
+        yield process
 
 
 @pytest.fixture

@@ -166,10 +166,14 @@ class Instance:
     def freeze(self) -> None:
         """Let every process of the payload hang, alive and silent."""
         process = self._shim_process()
-        if process is not None:
-            for descendant in process.children(recursive=True):
+        if process is None:
+            return
+        frozen: set[psutil.Process] = set()
+        while running := set(process.children(recursive=True)) - frozen:  # again: one may just have started another
+            for descendant in running:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     descendant.suspend()
+            frozen |= running
 
     def kill(self) -> None:
         """End it at once, without grace."""
