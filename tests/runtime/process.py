@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,9 +49,9 @@ def until(look: Callable[[], T | None], seconds: float = 60, what: str = "it") -
 
 
 @contextlib.contextmanager
-def running(folder: Path, *options: str) -> Iterator[RuntimeProcess]:
+def running(folder: Path, *options: str, **how: Any) -> Iterator[RuntimeProcess]:
     """A runtime of one's own with a bucket called `bucket`; whatever runs on it is ended with it."""
-    process = RuntimeProcess(folder, *options)
+    process = RuntimeProcess(folder, *options, **how)
     process.start()
     process.client("s3").create_bucket(Bucket="bucket")
     try:
@@ -63,8 +63,9 @@ def running(folder: Path, *options: str) -> Iterator[RuntimeProcess]:
 class RuntimeProcess:
     """A runtime on a data folder."""
 
-    def __init__(self, data_dir: Path, *options: str) -> None:
+    def __init__(self, data_dir: Path, *options: str, program: Sequence[str] = ("-m", "millrace.runtime")) -> None:
         self.data_dir = data_dir
+        self.program = program
         self.port = free_port()
         self.options = options
         self.process: subprocess.Popen[bytes] | None = None
@@ -75,8 +76,7 @@ class RuntimeProcess:
 
     def start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "millrace.runtime", "--port", str(self.port), "--data-dir", str(self.data_dir),
-             *self.options],
+            [sys.executable, *self.program, "--port", str(self.port), "--data-dir", str(self.data_dir), *self.options],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
         until(self.is_healthy, 30, "the runtime's health")

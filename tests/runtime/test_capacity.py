@@ -15,7 +15,7 @@ from millrace.runtime.capacity import UNITS, Share, share_of, shares_of
         ("ml.m5.large", Share(2, 2)),
         ("ml.m5.xlarge", Share(4, 4)),
         ("ml.c5.2xlarge", Share(8, 8)),
-        ("ml.g4dn.12xlarge", Share(UNITS, 48)),
+        ("ml.g4dn.12xlarge", Share(UNITS, 48, 4)),
         ("ml.m7i-flex.large", Share(2, 2)),
         ("ml.something.new", Share(UNITS, 10_000)),
     ],

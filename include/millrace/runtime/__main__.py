@@ -7,7 +7,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from . import credentials, sandbox
+from . import credentials, gpus, sandbox
 from .config import RuntimeConfig
 from .front import AlreadyRunning, Front, PortInUse
 
@@ -22,6 +22,9 @@ def main() -> int:
     parser.add_argument("--allowed-host", action="append", default=[], help="further Host header to accept")
     parser.add_argument("--isolation", choices=("auto", "bubblewrap", "process"), default="auto")
     parser.add_argument("--max-instances", type=int, default=16, help="instances of jobs at one time")
+    parser.add_argument(
+        "--gpus", default="auto", help="GPUs that jobs may have: auto (all), none, or numbers such as 0,2"
+    )
     parser.add_argument("--credentials", type=Path, help="file of the keys that are let in; without it, any key is")
     options = parser.parse_args()
     try:
@@ -32,6 +35,7 @@ def main() -> int:
             allowed_hosts=tuple(options.allowed_host),
             isolation=options.isolation,
             max_instances=options.max_instances,
+            gpus=gpus.chosen(options.gpus, gpus.found()),
             credentials=options.credentials.absolute() if options.credentials else None,
         )
         if config.credentials is not None:

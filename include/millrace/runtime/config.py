@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from .gpus import Gpu
+
 ACCOUNT = "123456789012"
 """The one account of the runtime; moto's default too, so that ARNs of both agree."""
 
@@ -32,6 +34,8 @@ class RuntimeConfig:
     """`auto` takes bubblewrap where it works and plain processes where it does not."""
     max_instances: int = 16
     """Instances of jobs that run at one time; further jobs wait, and a job larger than this is refused."""
+    gpus: tuple[Gpu, ...] = ()
+    """The GPUs that jobs may have."""
     credentials: Path | None = None
     """The file of the keys that are let in (`credentials.py`). Without one, any key is."""
 
@@ -61,7 +65,12 @@ class RuntimeConfig:
         fields = json.loads(text)
         credentials = fields.pop("credentials")
         return cls(
-            **{**fields, "data_dir": Path(fields["data_dir"]), "allowed_hosts": tuple(fields["allowed_hosts"])},
+            **{
+                **fields,
+                "data_dir": Path(fields["data_dir"]),
+                "allowed_hosts": tuple(fields["allowed_hosts"]),
+                "gpus": tuple(Gpu(**gpu) for gpu in fields["gpus"]),
+            },
             credentials=Path(credentials) if credentials else None,
         )
 

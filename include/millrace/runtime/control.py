@@ -97,7 +97,7 @@ class ControlPlane:
         self.endpoints = Endpoints(self.database, fleets, RoutingTable(config.data_dir / "routes.json"))
         types: dict[str, JobType] = {t.kind: t for t in (TrainingJobs(), ProcessingJobs(), TransformJobs())}
         self._metrics = MetricPublisher(host, own)
-        leases = Leases(config.max_instances)
+        leases = Leases(config.max_instances, [gpu.uuid for gpu in config.gpus])
         pools = WarmPools(host, leases)
         self.supervisor = Supervisor(host, types, leases, pools, self._metrics.follow)
         self._faults = FaultPlan(config.data_dir)

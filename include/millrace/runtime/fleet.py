@@ -93,7 +93,7 @@ class Fleets:
             (folder / name).unlink(missing_ok=True)
         box = sandbox.Box(
             ml=folder / "ml", hostname="algo-1", hosts={"algo-1": "127.0.0.1"}, sandboxed=self._sandboxed,
-            hidden=(self._config.data_dir,),
+            hidden=(self._config.data_dir,), gpus=() if self._config.gpus else None,
         )  # fmt: skip
         hosting.stage_model(container, box.ml, self._objects)
         hosted = hosting.server(self._config.data_dir, container, box, "127.0.0.1", server.port)

@@ -21,6 +21,7 @@ from .config import RuntimeConfig
 from .credentials import ANY_JOB, Credential
 from .database import Database, Resource
 from .folder_sync import FolderSync
+from .gpus import Gpu
 from .inputs import Source
 from .instance import Beside, Ended, Instance
 from .launchers import Launcher
@@ -57,9 +58,16 @@ class Host:
             hosts=lease.hosts,
             sandboxed=self.sandboxed,
             hidden=(self.config.data_dir,),
+            gpus=self._gpus(lease, index),
             shared_memory_bytes=memory_bytes(lease.units[index]) or None if lease.units else None,
             **options,
         )
+
+    def _gpus(self, lease: Lease, index: int) -> list[Gpu] | None:
+        if not self.config.gpus:
+            return None
+        leased = lease.gpus[index] if lease.gpus else []
+        return [gpu for gpu in self.config.gpus if gpu.uuid in leased]
 
     def instance_folder(self, job: Resource, index: int, restart: int | None = None) -> Path:
         """The folder of an instance: of the job's last start, or of the one after so many restarts."""

@@ -1,4 +1,4 @@
-"""What of this machine an instance holds while it runs: loopback addresses, a rendezvous port, cores, memory.
+"""What of this machine an instance holds while it runs: loopback addresses, a rendezvous port, cores, memory, GPUs.
 
 Loopback addresses give every instance a resolvable host of its own; they do not separate rendezvous ports (torch's
 store listens on every address), so each job also leases one. Leases live in the job's document: a restarted runtime
@@ -7,6 +7,7 @@ finds them there.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import socket
@@ -21,26 +22,33 @@ FIRST_PORT, LAST_PORT = 20_000, 29_999
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A job's share. `hosts` maps host name to address; `cpus` lists each instance's cores, in the order of hosts, and
-    `units` the parts of the memory (`capacity.py`) that each holds."""
+    """A job's share. `hosts` maps host name to address; `cpus` lists each instance's cores, in the order of hosts,
+    `units` the parts of the memory (`capacity.py`) that each holds, and `gpus` the UUIDs of each one's GPUs."""
 
     block: int
     port: int
     hosts: dict[str, str]
     cpus: list[list[int]]
     units: list[int] = field(default_factory=list)
+    gpus: list[list[str]] = field(default_factory=list)
 
 
 class Leases:
     """Hands out what no active job holds. Thread-safe; remembers only what it was told is held."""
 
-    def __init__(self, max_instances: int = UNITS) -> None:
+    def __init__(self, max_instances: int = UNITS, gpus: Sequence[str] = ()) -> None:
+        """
+        Args:
+            gpus: UUIDs of the GPUs to lease out.
+        """
         self._max_instances = max_instances
         self._instances = 0
         self._units = 0
         self._lock = threading.Lock()
         self._blocks: set[int] = set()
         self._ports: set[int] = set()
+        self._gpus = list(gpus)
+        self._held_gpus: set[str] = set()
         self._load: dict[int, int] = dict.fromkeys(sorted(os.sched_getaffinity(0)), 0)
 
     def lack(self, shares: Sequence[Share]) -> str:
@@ -64,9 +72,16 @@ class Leases:
             names = [f"algo-{index}" for index in range(1, count + 1)] if named_hosts else addresses
             most = max(1, len(self._load) // count)
             cpus = [self._least_loaded(min(share.vcpus, most)) for share in shares]
+            free = iter([gpu for gpu in self._gpus if gpu not in self._held_gpus])
             lease = Lease(
-                block, port, dict(zip(names, addresses, strict=True)), cpus, [share.units for share in shares]
+                block=block,
+                port=port,
+                hosts=dict(zip(names, addresses, strict=True)),
+                cpus=cpus,
+                units=[share.units for share in shares],
+                gpus=[list(itertools.islice(free, share.gpus)) for share in shares],
             )
+            self._held_gpus.update(itertools.chain(*lease.gpus))
             self._count(lease, 1)
         return lease
 
@@ -75,6 +90,7 @@ class Leases:
         with self._lock:
             self._blocks.add(lease.block)
             self._ports.add(lease.port)
+            self._held_gpus.update(itertools.chain(*lease.gpus))
             self._count(lease, 1)
             for core in (core for cpus in lease.cpus for core in cpus):
                 self._load[core] = self._load.get(core, 0) + 1
@@ -86,6 +102,7 @@ class Leases:
             self._count(lease, -1)
             self._blocks.discard(lease.block)
             self._ports.discard(lease.port)
+            self._held_gpus.difference_update(itertools.chain(*lease.gpus))
             for core in (core for cpus in lease.cpus for core in cpus):
                 self._load[core] = max(0, self._load.get(core, 0) - 1)
 
@@ -95,6 +112,10 @@ class Leases:
             return f"{len(shares)} instances, and {self._max_instances - self._instances} of {self._max_instances} are free"
         if self._units + units > UNITS:
             return f"{units}/{UNITS} of this machine, and {max(0, UNITS - self._units)}/{UNITS} are free"
+        gpus = sum(share.gpus for share in shares)
+        free = sum(gpu not in self._held_gpus for gpu in self._gpus)
+        if gpus > free:
+            return f"{gpus} GPUs, and {free} of {len(self._gpus)} are free"
         return ""
 
     def _count(self, lease: Lease, sign: int) -> None:

@@ -20,9 +20,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import gpus
 from .config import Isolation
 from .credentials import ANY_JOB, Credential
 from .errors import JobFailed
+from .gpus import Gpu
 
 PACKAGE = Path(__file__).resolve().parents[1]
 PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108
@@ -71,6 +73,8 @@ class Box:
     """Host folders that hold the runtime's state."""
     shared_memory_bytes: int | None = None
     """The most that /dev/shm holds; None is the kernel's default, half of the machine's memory."""
+    gpus: Sequence[Gpu] | None = None
+    """Its GPUs; None on a machine that has none."""
     environment: Path | None = None
     """The virtual environment that the job runs in; None is the runtime's own."""
 
@@ -121,6 +125,8 @@ class Box:
         command += ["--ro-bind", str(hosts_file), "/etc/hosts", "--bind", str(self.ml), "/opt/ml"]
         for inside, outside in self.read_only.items():
             command += ["--ro-bind", str(outside), f"/opt/ml/{inside}"]
+        for node in gpus.nodes(self.gpus or ()):
+            command += ["--dev-bind", str(node), str(node)]
         for folder in (*emptied(self.hidden), Path("/dev")):
             command += ["--remount-ro", str(folder)]  # a tmpfs is memory, and this one would be nobody's
         size = [] if self.shared_memory_bytes is None else ["--size", str(self.shared_memory_bytes)]
@@ -193,6 +199,8 @@ def environment(endpoint_url: str, region: str, box: Box, credential: Credential
         "AWS_EC2_METADATA_DISABLED": "true",
         "MPLBACKEND": "Agg",
     }
+    if box.gpus is not None:
+        env[gpus.VISIBLE] = ",".join(gpu.uuid for gpu in box.gpus)
     if not box.sandboxed:
         env["SAGEMAKER_BASE_DIR"] = str(box.ml)
     return env

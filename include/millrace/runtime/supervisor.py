@@ -208,7 +208,7 @@ class Supervisor:
         if running.fault.ending and not running.fault.starts:
             self._finish(running, *running.fault.ending)
             return
-        shares = capacity.shares_of(job.document["instance_types"])
+        shares = capacity.shares_of(job.document["instance_types"], len(self._host.config.gpus))
         pool_of, lease = self._pools.claim(job) or ("", None)
         if lease is None and not self._is_full:
             lease = self._leases.take(shares, named_hosts=self._host.sandboxed)
@@ -280,6 +280,7 @@ class Supervisor:
                 continue
             command = running.job_type.command(job, index, self._host)
             self._tell_substitution(running, instance, command.launcher)
+            _tell_gpus(job.document["instance_types"][index], instance, lease, index)
             instance.start(
                 Spec(
                     argv=command.box.wrap(command.argv),
@@ -534,6 +535,13 @@ class Supervisor:
         changed = self._host.database.change(running.job.kind, running.job.name, edit)
         if changed is not None:
             running.job = changed
+
+
+def _tell_gpus(instance_type: str, instance: Instance, lease: Lease, index: int) -> None:
+    """Say in the instance's log when it has fewer GPUs than its type."""
+    wanted, given = capacity.share_of(instance_type).gpus, len(lease.gpus[index]) if lease.gpus else 0
+    if given < wanted:
+        instance.say(f"[millrace] {instance_type} has {wanted} GPUs; of this machine the instance gets {given}")
 
 
 def _queued_again(document: dict[str, Any]) -> None:

@@ -138,6 +138,9 @@ def install_requirements() -> None:
 
 
 def gpu_count() -> int:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return len([device for device in visible.split(",") if device.strip()])
     return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
