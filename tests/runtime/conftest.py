@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.runtime import storages
 from tests.runtime.jobs import Jobs
 from tests.runtime.process import RuntimeProcess, running
+from tests.runtime.storages import Stock
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +24,23 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess
 def own_runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]:
     with running(tmp_path_factory.mktemp("own")) as process:
         yield process
+
+
+@pytest.fixture(scope="session")
+def another_s3() -> Iterator[str]:
+    with storages.another_s3() as url:
+        yield url
+
+
+@pytest.fixture(params=["own", "another"])
+def stock(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stock]:
+    """Both storages, one after the other."""
+    if request.param == "own":
+        with storages.own_stock(tmp_path) as own:
+            yield own
+    else:
+        with storages.another_stock(request.getfixturevalue("another_s3"), tmp_path) as another:
+            yield another
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
-"""What data sources name: manifests, augmented manifests, shuffling and sharding, on a real object store."""
+"""What data sources name: manifests, augmented manifests, shuffling and sharding, on both storages."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,23 +10,19 @@ from hypothesis import strategies as st
 
 from millrace.runtime.errors import JobFailed
 from millrace.runtime.inputs import Source
-from millrace.runtime.s3.records import ObjectRecord
-from millrace.runtime.s3.store import ObjectStore
+from tests.runtime.storages import Stock
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[ObjectStore]:
-    store = ObjectStore(tmp_path / "s3")
-    store.create_bucket("bucket")
+def filled(stock: Stock) -> Stock:
     for name in "abc":
-        store.put_bytes("bucket", f"data/{name}.txt", name.encode())
-    yield store
-    store.close()
+        stock.put(f"data/{name}.txt", name.encode())
+    return stock
 
 
-def manifest(store: ObjectStore, document: object, name: str = "list.manifest") -> str:
+def manifest(stock: Stock, document: object, name: str = "list.manifest") -> str:
     body = document if isinstance(document, str) else json.dumps(document)
-    store.put_bytes("bucket", name, body.encode())
+    stock.put(name, body.encode())
     return f"s3://bucket/{name}"
 
 
@@ -36,9 +30,9 @@ def source(uri: str, **changes: object) -> Source:
     return Source(what="channel 'train'", uri=uri, **changes)  # type: ignore[arg-type]
 
 
-def test_manifest_names_its_objects_relative_to_its_prefix(store: ObjectStore) -> None:
-    uri = manifest(store, [{"prefix": "s3://bucket/data/"}, "c.txt", "a.txt"])
-    found = source(uri, data_type="ManifestFile").find(store)
+def test_manifest_names_its_objects_relative_to_its_prefix(filled: Stock) -> None:
+    uri = manifest(filled, [{"prefix": "s3://bucket/data/"}, "c.txt", "a.txt"])
+    found = source(uri, data_type="ManifestFile").find(filled.storage)
     assert [(record.key, relative) for record, relative in found] == [("data/c.txt", "c.txt"), ("data/a.txt", "a.txt")]
 
 
@@ -55,17 +49,17 @@ def test_manifest_names_its_objects_relative_to_its_prefix(store: ObjectStore) -
         ([{"prefix": "data/"}, "a.txt"], "is not an S3 URI"),
     ],
 )
-def test_unusable_manifest_says_what_is_wrong(store: ObjectStore, document: object, says: str) -> None:
-    uri = manifest(store, document)
+def test_unusable_manifest_says_what_is_wrong(filled: Stock, document: object, says: str) -> None:
+    uri = manifest(filled, document)
     with pytest.raises(JobFailed, match=says):
-        source(uri, data_type="ManifestFile").find(store)
+        source(uri, data_type="ManifestFile").find(filled.storage)
 
 
-def test_augmented_manifest_gives_its_attributes_in_the_order_asked_for(store: ObjectStore) -> None:
+def test_augmented_manifest_gives_its_attributes_in_the_order_asked_for(filled: Stock) -> None:
     lines = [{"source-ref": f"s3://bucket/data/{name}.txt", "label": index} for index, name in enumerate("ab")]
-    uri = manifest(store, "\n".join(json.dumps(line) for line in lines) + "\n")
-    records = source(uri, data_type="AugmentedManifestFile", attributes=("label", "source-ref")).records(store)
-    shown = [[part.key if isinstance(part, ObjectRecord) else part for part in record] for record in records]
+    uri = manifest(filled, "\n".join(json.dumps(line) for line in lines) + "\n")
+    records = source(uri, data_type="AugmentedManifestFile", attributes=("label", "source-ref")).records(filled.storage)
+    shown = [[part if isinstance(part, str) else part.key for part in record] for record in records]
     assert shown == [["0", "data/a.txt"], ["1", "data/b.txt"]]
 
 
@@ -79,10 +73,10 @@ def test_augmented_manifest_gives_its_attributes_in_the_order_asked_for(store: O
         ("", "is empty"),
     ],
 )
-def test_unusable_augmented_manifest_names_the_line(store: ObjectStore, line: str, says: str) -> None:
-    uri = manifest(store, line)
+def test_unusable_augmented_manifest_names_the_line(filled: Stock, line: str, says: str) -> None:
+    uri = manifest(filled, line)
     with pytest.raises(JobFailed, match=says):
-        source(uri, data_type="AugmentedManifestFile", attributes=("source-ref", "label")).records(store)
+        source(uri, data_type="AugmentedManifestFile", attributes=("source-ref", "label")).records(filled.storage)
 
 
 @given(
@@ -100,7 +94,7 @@ def test_shares_of_all_instances_are_everything_once_in_every_epoch(
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_seed_shuffles_the_same_way_each_time_and_another_way_in_the_next_epoch(store: ObjectStore) -> None:
+def test_seed_shuffles_the_same_way_each_time_and_another_way_in_the_next_epoch() -> None:
     things = list(range(50))
     shuffled = source("s3://bucket/data", seed=7)
     assert shuffled.shuffled(things) == shuffled.shuffled(things) != things

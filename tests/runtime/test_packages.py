@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
 from millrace.runtime.packages import requirements_of
-from millrace.runtime.s3.store import ObjectStore
 from tests.runtime.jobs import Jobs, archive
 from tests.runtime.package_index import Index, train
 from tests.runtime.process import RuntimeProcess, needs_sandbox, until
+from tests.runtime.storages import Stock
 
 SCRIPT = """
 import greeting, pathlib, os
@@ -82,15 +81,12 @@ def test_stop_ends_an_installation(own_runtime: RuntimeProcess) -> None:
         ("mine @ ./mine\n", False),
     ],
 )
-def test_only_what_the_text_alone_decides_is_cached(tmp_path: Path, text: str, is_cached: bool) -> None:
-    store = ObjectStore(tmp_path / "s3")
-    store.create_bucket("bucket")
-    store.put_bytes("bucket", "code.tar.gz", archive({"requirements.txt": text}))
-    found = requirements_of(store, {"sagemaker_submit_directory": '"s3://bucket/code.tar.gz"'})
+def test_only_what_the_text_alone_decides_is_cached(stock: Stock, text: str, is_cached: bool) -> None:
+    stock.put("code.tar.gz", archive({"requirements.txt": text}))
+    found = requirements_of(stock.storage, {"sagemaker_submit_directory": '"s3://bucket/code.tar.gz"'})
     assert found == (text.encode() if is_cached else None)
     arguments = {"sagemaker_submit_directory": "s3://bucket/code.tar.gz"}
-    assert requirements_of(store, arguments, {"PIP_INDEX_URL": "http://127.0.0.1/simple"}) is None
-    store.put_bytes("bucket", "broken.tar.gz", b"no archive")
-    assert requirements_of(store, {"sagemaker_submit_directory": "s3://bucket/broken.tar.gz"}) is None
-    assert requirements_of(store, {}) is None
-    store.close()
+    assert requirements_of(stock.storage, arguments, {"PIP_INDEX_URL": "http://127.0.0.1/simple"}) is None
+    stock.put("broken.tar.gz", b"no archive")
+    assert requirements_of(stock.storage, {"sagemaker_submit_directory": "s3://bucket/broken.tar.gz"}) is None
+    assert requirements_of(stock.storage, {}) is None

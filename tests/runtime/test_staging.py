@@ -5,39 +5,29 @@ from __future__ import annotations
 import io
 import os
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from millrace.runtime import staging
 from millrace.runtime.errors import JobFailed
-from millrace.runtime.s3.store import ObjectStore
 from tests.runtime.jobs import archive
+from tests.runtime.storages import OwnStock, Stock
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[ObjectStore]:
-    store = ObjectStore(tmp_path / "s3")
-    store.create_bucket("bucket")
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def put(store: ObjectStore, tmp_path: Path) -> Callable[..., None]:
+def put(stock: Stock) -> Callable[..., None]:
     def put(*keys: str, body: bytes | None = None) -> None:
         for key in keys:
-            path = tmp_path / "body"
-            path.write_bytes(key.encode() if body is None else body)
-            store.put_file("bucket", key, path)
+            stock.put(key, key.encode() if body is None else body)
 
     return put
 
 
-def stage(store: ObjectStore, uri: str, folder: Path, *, link: bool = False) -> dict[str, bytes]:
+def stage(stock: Stock, uri: str, folder: Path, *, link: bool = False) -> dict[str, bytes]:
     """What lies in a folder after an input was put there."""
-    staging.materialise(staging.find(store, uri, "input 'data'"), folder, link=link)
+    staging.materialise(stock.storage, staging.find(stock.storage, uri, "input 'data'"), folder, link=link)
     return tree(folder)
 
 
@@ -64,95 +54,93 @@ def test_what_is_no_s3_uri_is_refused_with_its_value(uri: str) -> None:
 @pytest.mark.parametrize("slash", ["", "/"])
 @pytest.mark.parametrize("link", [True, False])
 def test_objects_under_a_prefix_keep_their_paths_below_it(
-    store: ObjectStore, put: Callable[..., None], tmp_path: Path, slash: str, link: bool
+    stock: Stock, put: Callable[..., None], tmp_path: Path, slash: str, link: bool
 ) -> None:
     put("data/train/a.csv", "data/train/deep/b.csv", "data/other.csv")
-    assert stage(store, f"s3://bucket/data/train{slash}", tmp_path / "in", link=link) == {
+    assert stage(stock, f"s3://bucket/data/train{slash}", tmp_path / "in", link=link) == {
         "a.csv": b"data/train/a.csv", "deep/b.csv": b"data/train/deep/b.csv",
     }  # fmt: skip
 
 
-def test_a_uri_that_names_one_object_stages_that_one(
-    store: ObjectStore, put: Callable[..., None], tmp_path: Path
-) -> None:
+def test_a_uri_that_names_one_object_stages_that_one(stock: Stock, put: Callable[..., None], tmp_path: Path) -> None:
     put("data/a.csv", "data/b.csv")
-    assert stage(store, "s3://bucket/data/a.csv", tmp_path / "in") == {"a.csv": b"data/a.csv"}
+    assert stage(stock, "s3://bucket/data/a.csv", tmp_path / "in") == {"a.csv": b"data/a.csv"}
 
 
 def test_a_prefix_is_a_plain_string_and_what_follows_its_last_slash_is_kept(
-    store: ObjectStore, put: Callable[..., None], tmp_path: Path
+    stock: Stock, put: Callable[..., None], tmp_path: Path
 ) -> None:
     put("data/train/a", "data/trial", "data/x")
-    assert stage(store, "s3://bucket/data/tr", tmp_path / "in") == {"train/a": b"data/train/a", "trial": b"data/trial"}
+    assert stage(stock, "s3://bucket/data/tr", tmp_path / "in") == {"train/a": b"data/train/a", "trial": b"data/trial"}
 
 
-def test_a_whole_bucket_is_staged_under_its_keys(store: ObjectStore, put: Callable[..., None], tmp_path: Path) -> None:
+def test_a_whole_bucket_is_staged_under_its_keys(stock: Stock, put: Callable[..., None], tmp_path: Path) -> None:
     put("a", "b/c")
-    assert stage(store, "s3://bucket", tmp_path / "in") == {"a": b"a", "b/c": b"b/c"}
+    assert stage(stock, "s3://bucket", tmp_path / "in") == {"a": b"a", "b/c": b"b/c"}
 
 
-def test_folder_markers_are_no_files(store: ObjectStore, put: Callable[..., None], tmp_path: Path) -> None:
+def test_folder_markers_are_no_files(stock: Stock, put: Callable[..., None], tmp_path: Path) -> None:
     put("data/", "data/sub/", "data/a")
-    assert stage(store, "s3://bucket/data/", tmp_path / "in") == {"a": b"data/a"}
+    assert stage(stock, "s3://bucket/data/", tmp_path / "in") == {"a": b"data/a"}
 
 
 @pytest.mark.parametrize("uri", ["s3://bucket/nothing", "s3://no-such-bucket/data"])
-def test_an_input_that_is_not_there_names_the_input_and_the_uri(store: ObjectStore, uri: str) -> None:
+def test_an_input_that_is_not_there_names_the_input_and_the_uri(stock: Stock, uri: str) -> None:
     with pytest.raises(JobFailed, match="input 'data'") as caught:
-        staging.find(store, uri, "input 'data'")
+        staging.find(stock.storage, uri, "input 'data'")
     assert uri in str(caught.value)
 
 
 @pytest.mark.parametrize("key", ["../../escape", "data/../../escape", "..", "data//../../escape"])
 @pytest.mark.parametrize("link", [True, False])
 def test_a_key_that_would_leave_the_folder_is_refused_by_name(
-    store: ObjectStore, put: Callable[..., None], tmp_path: Path, key: str, link: bool
+    stock: Stock, put: Callable[..., None], tmp_path: Path, key: str, link: bool
 ) -> None:
     put(key)
     with pytest.raises(JobFailed, match="would leave the input folder; rename the object") as caught:
-        stage(store, "s3://bucket", tmp_path / "deep/er/in", link=link)
+        stage(stock, "s3://bucket", tmp_path / "deep/er/in", link=link)
     assert repr(key) in str(caught.value)
     assert not list(tmp_path.rglob("escape"))
 
 
 def test_a_key_with_a_leading_slash_is_refused_and_the_root_is_not_written(
-    store: ObjectStore, put: Callable[..., None], tmp_path: Path
+    stock: Stock, put: Callable[..., None], tmp_path: Path
 ) -> None:
     put("data//etc/passwd")
-    found = [(record, "/etc/passwd") for record, _ in staging.find(store, "s3://bucket/data", "input")]
+    found = [(record, "/etc/passwd") for record, _ in staging.find(stock.storage, "s3://bucket/data", "input")]
     with pytest.raises(JobFailed, match="would leave the input folder"):
-        staging.materialise(found, tmp_path / "in", link=False)
+        staging.materialise(stock.storage, found, tmp_path / "in", link=False)
 
 
 @pytest.mark.parametrize("link", [True, False])
 def test_a_key_that_is_a_folder_of_another_is_refused(
-    store: ObjectStore, put: Callable[..., None], tmp_path: Path, link: bool
+    stock: Stock, put: Callable[..., None], tmp_path: Path, link: bool
 ) -> None:
     put("data/a", "data/a/b")
     with pytest.raises(JobFailed, match="cannot be put at"):
-        stage(store, "s3://bucket/data/", tmp_path / "in", link=link)
+        stage(stock, "s3://bucket/data/", tmp_path / "in", link=link)
 
 
 def test_copies_are_files_of_their_own_and_links_are_the_objects_bytes(
-    store: ObjectStore, put: Callable[..., None], tmp_path: Path
+    stock: Stock, put: Callable[..., None], tmp_path: Path
 ) -> None:
     put("data/a", body=b"original")
-    ((record, _),) = staging.find(store, "s3://bucket/data/", "input")
-    stage(store, "s3://bucket/data/", tmp_path / "copy")
-    stage(store, "s3://bucket/data/", tmp_path / "link", link=True)
-    assert record.path.samefile(tmp_path / "link/a")
+    stage(stock, "s3://bucket/data/", tmp_path / "copy")
+    stage(stock, "s3://bucket/data/", tmp_path / "link", link=True)
+    if isinstance(stock, OwnStock):  # another S3 has no file to link
+        assert stock.store.head("bucket", "data/a").path.samefile(tmp_path / "link/a")
     (tmp_path / "copy/a").write_bytes(b"changed by the job")
-    assert record.path.read_bytes() == b"original"
+    assert stock.contents() == {"data/a": b"original"}
 
 
 def test_an_object_that_was_deleted_meanwhile_fails_by_name(
-    store: ObjectStore, put: Callable[..., None], tmp_path: Path
+    stock: Stock, put: Callable[..., None], tmp_path: Path
 ) -> None:
     put("data/a")
-    found = staging.find(store, "s3://bucket/data/", "input")
-    found[0][0].path.unlink()
+    found = staging.find(stock.storage, "s3://bucket/data/", "input")
+    stock.delete("data/a")
     with pytest.raises(JobFailed, match="'data/a' was deleted while the job was starting"):
-        staging.materialise(found, tmp_path / "in", link=False)
+        staging.materialise(stock.storage, found, tmp_path / "in", link=False)
 
 
 def packed(*members: tarfile.TarInfo, body: bytes = b"") -> bytes:
@@ -170,9 +158,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
 
 
 def unpack(data: bytes, tmp_path: Path) -> Path:
-    path = tmp_path / "model.tar.gz"
-    path.write_bytes(data)
-    staging.unpack_archive(path, tmp_path / "deep/model", "the model data s3://bucket/m")
+    staging.unpack_archive(io.BytesIO(data), tmp_path / "deep/model", "the model data s3://bucket/m")
     return tmp_path / "deep/model"
 
 
@@ -250,37 +236,42 @@ def test_only_regular_files_leave_a_jobs_folder(planted: Path) -> None:
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_a_folder_is_uploaded_below_a_prefix_with_content_types(store: ObjectStore, planted: Path, slash: str) -> None:
-    assert staging.upload_folder(store, planted, f"s3://bucket/out{slash}") == 2
-    records = {record.key: record.content_type for record in store.list_keys("bucket", "")}
-    assert records == {"out/b.txt": "text/plain", "out/deep/a.html": "text/html"}
+def test_a_folder_is_uploaded_below_a_prefix_with_content_types(stock: Stock, planted: Path, slash: str) -> None:
+    assert staging.upload_folder(stock.storage, planted, f"s3://bucket/out{slash}") == 2
+    assert {key: stock.content_type(key) for key in stock.contents()} == {
+        "out/b.txt": "text/plain",
+        "out/deep/a.html": "text/html",
+    }
 
 
-def test_a_folder_is_uploaded_to_a_bucket_itself(store: ObjectStore, planted: Path) -> None:
-    staging.upload_folder(store, planted, "s3://bucket")
-    assert [record.key for record in store.list_keys("bucket", "")] == ["b.txt", "deep/a.html"]
+def test_a_folder_is_uploaded_to_a_bucket_itself(stock: Stock, planted: Path) -> None:
+    staging.upload_folder(stock.storage, planted, "s3://bucket")
+    assert list(stock.contents()) == ["b.txt", "deep/a.html"]
 
 
-def test_an_upload_to_a_bucket_that_is_not_there_names_the_output(store: ObjectStore, planted: Path) -> None:
+def test_an_upload_to_a_bucket_that_is_not_there_names_the_output(stock: Stock, planted: Path) -> None:
     with pytest.raises(JobFailed, match=r"the output s3://no-such-bucket/out/b\.txt cannot be written"):
-        staging.upload_folder(store, planted, "s3://no-such-bucket/out")
+        staging.upload_folder(stock.storage, planted, "s3://no-such-bucket/out")
 
 
 def test_folders_of_instances_become_one_archive_in_which_the_first_wins(
-    store: ObjectStore, planted: Path, tmp_path: Path
+    stock: Stock, planted: Path, tmp_path: Path
 ) -> None:
     second = tmp_path / "second"
     second.mkdir()
     (second / "b.txt").write_text("of the second")
     (second / "c.txt").write_text("c")
-    assert staging.upload_archive(store, [planted, second], "s3://bucket/model.tar.gz", tmp_path / "scratch") is True
-    ((record, _),) = staging.find(store, "s3://bucket/model.tar.gz", "model")
-    staging.unpack_archive(record.path, tmp_path / "back", "the archive")
+    assert (
+        staging.upload_archive(stock.storage, [planted, second], "s3://bucket/model.tar.gz", tmp_path / "scratch")
+        is True
+    )
+    with stock.storage.open("bucket", "model.tar.gz") as stream:
+        staging.unpack_archive(stream, tmp_path / "back", "the archive")
     assert tree(tmp_path / "back") == {"b.txt": b"b", "c.txt": b"c", "deep/a.html": b"a"}
     assert not (tmp_path / "scratch").exists()
 
 
-def test_nothing_to_pack_uploads_nothing(store: ObjectStore, tmp_path: Path) -> None:
+def test_nothing_to_pack_uploads_nothing(stock: Stock, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert staging.upload_archive(store, [tmp_path / "empty"], "s3://bucket/m", tmp_path / "scratch") is False
-    assert list(store.list_keys("bucket", "")) == []
+    assert staging.upload_archive(stock.storage, [tmp_path / "empty"], "s3://bucket/m", tmp_path / "scratch") is False
+    assert stock.contents() == {}

@@ -25,6 +25,10 @@ def main() -> int:
     parser.add_argument(
         "--gpus", default="auto", help="GPUs that jobs may have: auto (all), none, or numbers such as 0,2"
     )
+    parser.add_argument(
+        "--s3-endpoint-url", help="another S3 that holds the data of jobs; without it, the runtime's own"
+    )
+    parser.add_argument("--s3-profile", help="AWS profile whose keys the runtime and its jobs use at that S3")
     parser.add_argument("--credentials", type=Path, help="file of the keys that are let in; without it, any key is")
     options = parser.parse_args()
     try:
@@ -36,10 +40,16 @@ def main() -> int:
             isolation=options.isolation,
             max_instances=options.max_instances,
             gpus=gpus.chosen(options.gpus, gpus.found()),
+            s3_endpoint_url=options.s3_endpoint_url,
+            s3_profile=options.s3_profile,
             credentials=options.credentials.absolute() if options.credentials else None,
         )
         if config.credentials is not None:
             check_credentials(config.credentials, config)
+        if config.s3_endpoint_url is not None:
+            from .remote_storage import session_with_keys  # the import of boto3 takes a while, and few need it
+
+            session_with_keys(config.s3_profile)
         front = Front(config)
     except (ValueError, PortInUse, AlreadyRunning) as error:
         print(f"millrace runtime: {error}", file=sys.stderr)  # noqa: T201

@@ -7,6 +7,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from .gpus import Gpu
 
@@ -21,8 +22,8 @@ class RuntimeConfig:
     """Where the runtime listens, where it keeps its state, and how much of the machine it leases out.
 
     Raises:
-        ValueError: the port is outside 0..65535, there is no instance to lease, or others could reach the port and
-            there are no credentials.
+        ValueError: the port is outside 0..65535, there is no instance to lease, others could reach the port and
+            there are no credentials, or another S3 cannot be used together with the rest.
     """
 
     data_dir: Path
@@ -36,6 +37,10 @@ class RuntimeConfig:
     """Instances of jobs that run at one time; further jobs wait, and a job larger than this is refused."""
     gpus: tuple[Gpu, ...] = ()
     """The GPUs that jobs may have."""
+    s3_endpoint_url: str | None = None
+    """Another S3 that holds the data of jobs; None is the runtime's own."""
+    s3_profile: str | None = None
+    """The AWS profile whose keys the runtime and its jobs use there; None is the SDK's own choice."""
     credentials: Path | None = None
     """The file of the keys that are let in (`credentials.py`). Without one, any key is."""
 
@@ -48,6 +53,21 @@ class RuntimeConfig:
             raise ValueError(
                 f"--host {self.host} lets other machines in, and whoever reaches the port runs code here; give "
                 "--credentials FILE, so that requests must be signed with one of its keys, or listen on 127.0.0.1"
+            )
+
+        if self.s3_endpoint_url is None:
+            if self.s3_profile is not None:
+                raise ValueError(f"--s3-profile {self.s3_profile} is for another S3; name that with --s3-endpoint-url")
+            return
+        parts = urlsplit(self.s3_endpoint_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(
+                f"--s3-endpoint-url {self.s3_endpoint_url!r} is no URL of a server; it must look like http://127.0.0.1:9000"
+            )
+        if self.credentials is not None:
+            raise ValueError(
+                "--s3-endpoint-url does not go together with --credentials: a job has one key, which would have to be good "
+                "both for the runtime and for the other S3"
             )
 
     @property

@@ -35,6 +35,7 @@ from .credentials import ANY_JOB, ANY_RUNTIME, Access, Credential
 from .database import Database
 from .destination import Destination, destination
 from .errors import AwsError, SerializationException, UnknownOperation
+from .exchange import Exchange
 from .fault_plan import FaultPlan
 from .fleet import Fleets
 from .forward import Forwarder
@@ -44,6 +45,7 @@ from .job_logs import JobLogs
 from .jobs import Host, JobType
 from .leases import Leases
 from .metric_publisher import MetricPublisher
+from .own_storage import OwnStorage
 from .packages import PackageCache
 from .resources.endpoints import Endpoints
 from .resources.job_operations import JobOperations
@@ -56,7 +58,9 @@ from .resources.training_updates import TrainingUpdates
 from .resources.transform_jobs import TransformJobs
 from .routes import RoutingTable
 from .s3.app import s3_app
-from .s3.store import ObjectStore
+from .s3.errors import NotImplementedHere
+from .s3.store import DEFAULT_REGION, ObjectStore
+from .storage import Storage
 from .supervisor import Supervisor
 from .warm_pools import WarmPools
 
@@ -81,6 +85,7 @@ class ControlPlane:
         clock = Clock(config.data_dir)
         self.database = Database(config.data_dir / "runtime.sqlite", clock.now)
         self.objects = ObjectStore(config.data_dir / "s3")
+        storage = _storage(config, self.objects)
         packages = PackageCache(config.data_dir / "packages")
         packages.sweep()
         self.credentials, of_jobs, own = None, ANY_JOB, ANY_RUNTIME
@@ -92,8 +97,8 @@ class ControlPlane:
             )
             self.credentials = credentials.load(config.credentials).plus(own)
             of_jobs = self.credentials.jobs
-        host = Host(config, self.database, self.objects, sandboxed, clock, packages, of_jobs)
-        fleets = Fleets(config, self.database, self.objects, sandboxed, of_jobs)
+        host = Host(config, self.database, storage, sandboxed, clock, packages, of_jobs)
+        fleets = Fleets(config, self.database, storage, sandboxed, of_jobs)
         self.endpoints = Endpoints(self.database, fleets, RoutingTable(config.data_dir / "routes.json"))
         types: dict[str, JobType] = {t.kind: t for t in (TrainingJobs(), ProcessingJobs(), TransformJobs())}
         self._metrics = MetricPublisher(host, own)
@@ -117,7 +122,7 @@ class ControlPlane:
         self._s3 = s3_app(
             self.objects,
             lambda heard, name: self._calls.note(heard.headers.get("authorization", ""), "s3", name),
-            self._faults.spoil,
+            self._faults.spoil if config.s3_endpoint_url is None else _kept_elsewhere(config.s3_endpoint_url),
         )
         self._router = Forwarder(run / "router.sock")
         self._companion = Companion(run / "moto.sock", config.data_dir / "moto.log")
@@ -221,6 +226,28 @@ class ControlPlane:
             text = f"{type(error).__name__} in the Millrace runtime: see its log"
             return Response(json.dumps({"__type": "InternalFailure", "message": text}), 500, _headers())
         return Response(result, 200, _headers())
+
+
+def _storage(config: RuntimeConfig, own: ObjectStore) -> Storage:
+    """What holds the data of jobs."""
+    if config.s3_endpoint_url is None:
+        return OwnStorage(own)
+    from .remote_storage import RemoteStorage  # the import of boto3 takes a while, and few need it
+
+    scratch = config.data_dir / "scratch"
+    scratch.mkdir(exist_ok=True)
+    return RemoteStorage(config.s3_endpoint_url, config.s3_profile, DEFAULT_REGION, scratch)
+
+
+def _kept_elsewhere(url: str) -> Callable[[str, str, Exchange], Exchange]:
+    """Refuse every call to the runtime's own S3: an object that lay here would be found by no job."""
+
+    def refuse(_operation: str, _name: str, _answer: Exchange) -> Exchange:
+        raise NotImplementedHere(
+            f"this runtime keeps its objects at {url}: let clients of S3 call it there, for example by AWS_ENDPOINT_URL_S3"
+        )
+
+    return refuse
 
 
 def _refusal(error: AwsError) -> Response:

@@ -21,7 +21,7 @@ from .credentials import Credential
 from .database import Database
 from .errors import JobFailed
 from .instance import Instance, Spec
-from .s3.store import ObjectStore
+from .storage import Storage
 
 READY_SECONDS = 240
 STOP_SECONDS = 30
@@ -46,7 +46,7 @@ class Fleets:
     """Starts and stops the servers of endpoints."""
 
     def __init__(
-        self, config: RuntimeConfig, database: Database, objects: ObjectStore, sandboxed: bool, credential: Credential
+        self, config: RuntimeConfig, database: Database, objects: Storage, sandboxed: bool, credential: Credential
     ) -> None:
         """`credential` is what the servers sign their calls with."""
         self._config = config
@@ -102,6 +102,7 @@ class Fleets:
                 argv=hosted.box.wrap(hosted.argv),
                 env={
                     **sandbox.environment(self._config.endpoint_url, region, hosted.box, self._credential),
+                    **self._objects.variables(),
                     **hosted.env,
                 },
                 cwd=str(box.ml),

@@ -16,9 +16,8 @@ from pathlib import Path
 
 from .errors import JobFailed
 from .s3.errors import S3Error
-from .s3.records import Attributes
-from .s3.store import ObjectStore
 from .staging import parse_uri
+from .storage import Storage
 
 log = logging.getLogger(__name__)
 MAX_DEPTH = 64
@@ -36,8 +35,8 @@ class FolderSync:
         uri: the S3 prefix.
     """
 
-    def __init__(self, store: ObjectStore, root: Path, relative: str, uri: str) -> None:
-        self._store = store
+    def __init__(self, storage: Storage, root: Path, relative: str, uri: str) -> None:
+        self._storage = storage
         self._root = root
         self._parts = Path(relative).parts
         self._bucket, prefix = parse_uri(uri)
@@ -80,17 +79,13 @@ class FolderSync:
         key = self._prefix + relative
         content_type = mimetypes.guess_type(relative)[0] or "binary/octet-stream"
         before = _version(os.fstat(descriptor))
-        staged = self._store.stage()
         try:
-            staged.write_file(descriptor)
-            if _version(os.fstat(descriptor)) != before:
-                return False
-            self._store.commit(self._bucket, key, staged, Attributes(content_type=content_type))
+            return self._storage.put_copy(
+                self._bucket, key, descriptor,
+                content_type=content_type, is_whole=lambda: _version(os.fstat(descriptor)) == before,
+            )  # fmt: skip
         except S3Error as error:
             raise JobFailed(f"ClientError: {self._uri} cannot be written: {error.message}") from error
-        finally:
-            staged.discard()
-        return True
 
     def _files(self) -> Iterator[tuple[str, str, int]]:
         """Relative path, name, and the open folder that holds it, of everything that is no folder."""

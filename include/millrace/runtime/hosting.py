@@ -12,11 +12,11 @@ from typing import Any
 from . import launchers, staging
 from .errors import JobFailed
 from .s3.errors import S3Error
-from .s3.store import ObjectStore
 from .sandbox import Box
+from .storage import Storage
 
 
-def stage_model(container: dict[str, Any], ml: Path, objects: ObjectStore) -> None:
+def stage_model(container: dict[str, Any], ml: Path, objects: Storage) -> None:
     """Unpack the container's model archive to `ml/model`.
 
     Raises:
@@ -29,11 +29,11 @@ def stage_model(container: dict[str, Any], ml: Path, objects: ObjectStore) -> No
         return
     bucket, key = staging.parse_uri(uri)
     try:
-        record, stream = objects.open(bucket, key)
+        stream = objects.open(bucket, key)
     except S3Error as error:
         raise JobFailed(f"ClientError: the model data {uri} cannot be read: {error.message}") from error
-    stream.close()
-    staging.unpack_archive(record.path, ml / "model", f"the model data {uri}")
+    with stream:
+        staging.unpack_archive(stream, ml / "model", f"the model data {uri}")
 
 
 @dataclass(frozen=True, slots=True)

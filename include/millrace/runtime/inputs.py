@@ -15,12 +15,11 @@ from typing import Any, TypeVar
 from . import staging
 from .errors import JobFailed
 from .s3.errors import S3Error
-from .s3.records import ObjectRecord
-from .s3.store import ObjectStore
+from .storage import Storage, StoredObject
 
 T = TypeVar("T")
-Found = list[tuple[ObjectRecord, str]]
-Part = ObjectRecord | str
+Found = list[tuple[StoredObject, str]]
+Part = StoredObject | str
 MAX_MANIFEST_BYTES = 256 * 1024 * 1024
 REFERENCE = "-ref"
 """An attribute of an augmented manifest with this ending holds the URI of an object, not a value."""
@@ -55,32 +54,32 @@ class Source:
             random.Random(self.seed + epoch).shuffle(ordered)  # noqa: S311
         return ordered
 
-    def find(self, store: ObjectStore) -> Found:
+    def find(self, storage: Storage) -> Found:
         """Its objects, each with its path below the channel's folder.
 
         Raises:
             JobFailed: nothing is there, or the manifest cannot be used.
         """
         if self.data_type == "ManifestFile":
-            return self.shuffled(_in_manifest(store, self.uri, self.what))
-        return self.shuffled(staging.find(store, self.uri, self.what))
+            return self.shuffled(_in_manifest(storage, self.uri, self.what))
+        return self.shuffled(staging.find(storage, self.uri, self.what))
 
-    def records(self, store: ObjectStore) -> list[list[Part]]:
+    def records(self, storage: Storage) -> list[list[Part]]:
         """What is streamed, record by record: an object each, or the attributes of an augmented manifest's line.
 
         Raises:
             JobFailed: nothing is there, or the manifest cannot be used.
         """
         if self.data_type == "AugmentedManifestFile":
-            return _in_augmented_manifest(store, self.uri, self.attributes, self.what)
-        found = _in_manifest(store, self.uri, self.what) if self.data_type == "ManifestFile" else None
-        return [[record] for record, _ in found or staging.find(store, self.uri, self.what)]
+            return _in_augmented_manifest(storage, self.uri, self.attributes, self.what)
+        found = _in_manifest(storage, self.uri, self.what) if self.data_type == "ManifestFile" else None
+        return [[record] for record, _ in found or staging.find(storage, self.uri, self.what)]
 
 
-def _in_manifest(store: ObjectStore, uri: str, what: str) -> Found:
+def _in_manifest(storage: Storage, uri: str, what: str) -> Found:
     """`[{"prefix": "s3://bucket/folder/"}, "relative/path-1", …]`."""
     try:
-        rows = json.loads(_text(store, uri, what))
+        rows = json.loads(_text(storage, uri, what))
     except ValueError as error:
         raise JobFailed(f"ClientError: {what}: the manifest {uri} is not JSON: {error}") from error
     prefix = rows[0].get("prefix") if isinstance(rows, list) and rows and isinstance(rows[0], Mapping) else None
@@ -91,13 +90,13 @@ def _in_manifest(store: ObjectStore, uri: str, what: str) -> Found:
         )
     if not rows[1:]:
         raise JobFailed(f"ClientError: {what}: the manifest {uri} names no object behind its prefix")
-    return [(_object(store, prefix + relative, f"{what}: the manifest {uri}"), relative) for relative in rows[1:]]
+    return [(_object(storage, prefix + relative, f"{what}: the manifest {uri}"), relative) for relative in rows[1:]]
 
 
-def _in_augmented_manifest(store: ObjectStore, uri: str, attributes: Sequence[str], what: str) -> list[list[Part]]:
+def _in_augmented_manifest(storage: Storage, uri: str, attributes: Sequence[str], what: str) -> list[list[Part]]:
     """One JSON object a line; of each the named attributes, in their order."""
     records: list[list[Part]] = []
-    for number, line in enumerate(_text(store, uri, what).splitlines(), 1):
+    for number, line in enumerate(_text(storage, uri, what).splitlines(), 1):
         if not line.strip():
             continue
         where = f"{what}: line {number} of the augmented manifest {uri}"
@@ -108,37 +107,38 @@ def _in_augmented_manifest(store: ObjectStore, uri: str, attributes: Sequence[st
         missing = [name for name in attributes if not isinstance(row, dict) or name not in row]
         if missing:
             raise JobFailed(f"ClientError: {where} has no attribute {missing[0]!r}; it holds {line[:80]}")
-        records.append([_part(store, name, row[name], where) for name in attributes])
+        records.append([_part(storage, name, row[name], where) for name in attributes])
     if not records:
         raise JobFailed(f"ClientError: {what}: the augmented manifest {uri} is empty")
     return records
 
 
-def _part(store: ObjectStore, name: str, value: Any, where: str) -> Part:
+def _part(storage: Storage, name: str, value: Any, where: str) -> Part:
     if name.endswith(REFERENCE):
         if not isinstance(value, str):
             raise JobFailed(f"ClientError: {where}: {name!r} must be an S3 URI, and it is {json.dumps(value)[:80]}")
-        return _object(store, value, where)
+        return _object(storage, value, where)
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
-def _object(store: ObjectStore, uri: str, where: str) -> ObjectRecord:
+def _object(storage: Storage, uri: str, where: str) -> StoredObject:
     try:
-        return store.head(*staging.parse_uri(uri))
+        return storage.head(*staging.parse_uri(uri))
     except S3Error as error:
         raise JobFailed(f"ClientError: {where} names {uri}, which is not there: {error.message}") from error
 
 
-def _text(store: ObjectStore, uri: str, what: str) -> str:
-    record = _object(store, uri, what)
+def _text(storage: Storage, uri: str, what: str) -> str:
+    record = _object(storage, uri, what)
     if record.size > MAX_MANIFEST_BYTES:
         raise JobFailed(
             f"ClientError: {what}: the manifest {uri} has {record.size} bytes; this runtime reads at most "
             f"{MAX_MANIFEST_BYTES}. Split it into several channels"
         )
     try:
-        return record.path.read_text()
+        with storage.open(record.bucket, record.key) as stream:
+            return stream.read().decode()
     except UnicodeDecodeError as error:
         raise JobFailed(f"ClientError: {what}: the manifest {uri} is not UTF-8: {error}") from error
-    except FileNotFoundError as error:
-        raise JobFailed(f"ClientError: {what}: the manifest {uri} was deleted while the job was starting") from error
+    except S3Error as error:
+        raise JobFailed(f"ClientError: {what}: the manifest {uri} cannot be read: {error.message}") from error

@@ -27,7 +27,7 @@ from .instance import Beside, Ended, Instance
 from .launchers import Launcher
 from .leases import Lease, lease_from
 from .packages import PackageCache
-from .s3.store import ObjectStore
+from .storage import Storage
 
 ACTIVE = ("InProgress", "Stopping")
 MESSAGE_BYTES = 1024
@@ -40,7 +40,7 @@ class Host:
 
     config: RuntimeConfig
     database: Database
-    objects: ObjectStore
+    objects: Storage
     sandboxed: bool
     clock: Clock
     packages: PackageCache
@@ -303,4 +303,5 @@ def resource_config(job: Resource, index: int, groups: Sequence[Group]) -> dict[
 
 def merged_environment(host: Host, job: Resource, box: sandbox.Box, own: Mapping[str, str]) -> dict[str, str]:
     """What the instance's program starts with; the request's own variables win."""
-    return {**sandbox.environment(host.config.endpoint_url, job.document["region"], box, host.credential), **own}
+    given = sandbox.environment(host.config.endpoint_url, job.document["region"], box, host.credential)
+    return {**given, **host.objects.variables(), **own}

@@ -28,7 +28,7 @@ from typing import Any
 from . import sandbox, staging, trees
 from .errors import JobFailed
 from .s3.errors import S3Error
-from .s3.store import ObjectStore
+from .storage import Storage
 
 log = logging.getLogger(__name__)
 MAX_REQUIREMENTS_BYTES = 1024 * 1024
@@ -142,7 +142,7 @@ def _run(argv: list[str], env: dict[str, str], output: Path, is_cancelled: Calla
 
 
 def requirements_of(
-    store: ObjectStore, hyperparameters: dict[str, Any], environment: Mapping[str, str] = {}
+    storage: Storage, hyperparameters: dict[str, Any], environment: Mapping[str, str] = {}
 ) -> bytes | None:
     """The requirements.txt of a script-mode job's source archive, if it has one that can be installed by its text alone.
 
@@ -152,7 +152,7 @@ def requirements_of(
     if not isinstance(location, str) or not location.startswith("s3://") or any(map(OUTSIDE.match, environment)):
         return None
     try:
-        record, stream = store.open(*staging.parse_uri(location))
+        stream = storage.open(*staging.parse_uri(location))
     except (S3Error, JobFailed):
         return None
     try:
@@ -165,7 +165,7 @@ def requirements_of(
                     text = content.read()
                     return None if BESIDE.search(text.decode(errors="replace")) else text
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        log.info("no requirements.txt is looked for in %s: %s", record.key, error)
+        log.info("no requirements.txt is looked for in %s: %s", location, error)
     return None
 
 

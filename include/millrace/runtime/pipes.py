@@ -16,8 +16,7 @@ from . import staging
 from .errors import JobFailed
 from .feeder import MAX_RECORD_BYTES
 from .inputs import Part, Source
-from .s3.records import ObjectRecord
-from .s3.store import ObjectStore
+from .storage import Storage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +33,7 @@ class Pipe:
     count: int
 
 
-def prepare(store: ObjectStore, pipes: Sequence[Pipe], folder: Path, fifos: Path, *, link: bool) -> None:
+def prepare(storage: Storage, pipes: Sequence[Pipe], folder: Path, fifos: Path, *, link: bool) -> None:
     """Write `feed.json` into an instance's folder, with all objects beside it, so that deleting one disturbs no job.
 
     Args:
@@ -48,8 +47,10 @@ def prepare(store: ObjectStore, pipes: Sequence[Pipe], folder: Path, fifos: Path
     for pipe in pipes:
         held = folder / "feed" / pipe.name
         held.mkdir(parents=True)
-        held_as: dict[Path, str] = {}
-        records = [[_fed(part, pipe, held, held_as, link) for part in record] for record in pipe.source.records(store)]
+        held_as: dict[tuple[str, str], str] = {}
+        records = [
+            [_fed(part, pipe, held, held_as, link) for part in record] for record in pipe.source.records(storage)
+        ]
         share = [pipe.index, pipe.count] if pipe.source.distribution == "ShardedByS3Key" else [0, 1]
         channels.append(
             {
@@ -64,17 +65,18 @@ def prepare(store: ObjectStore, pipes: Sequence[Pipe], folder: Path, fifos: Path
     (folder / "feed.json").write_text(json.dumps({"folder": str(fifos), "channels": channels}))
 
 
-def _fed(part: Part, pipe: Pipe, held: Path, held_as: dict[Path, str], link: bool) -> dict[str, str]:
+def _fed(part: Part, pipe: Pipe, held: Path, held_as: dict[tuple[str, str], str], link: bool) -> dict[str, str]:
     """A part as the feeder reads it."""
-    if not isinstance(part, ObjectRecord):
+    if isinstance(part, str):
         return {"text": part}
     if pipe.wrap and part.size > MAX_RECORD_BYTES:
         raise JobFailed(
             f"ClientError: {pipe.source.what}: {part.key!r} has {part.size} bytes, and a RecordIO record holds at most "
             f"{MAX_RECORD_BYTES}: split the object, or leave RecordWrapperType out"
         )
-    if part.path not in held_as:
+    name = part.bucket, part.key
+    if name not in held_as:
         target = held / str(len(held_as))
         staging.place(part, target, link=link)
-        held_as[part.path] = str(target)
-    return {"file": held_as[part.path]}
+        held_as[name] = str(target)
+    return {"file": held_as[name]}

@@ -4,32 +4,29 @@ Inputs are linked only where the job cannot write through the link (a read-only 
 capabilities); everywhere else they are copied. Outputs are read after every process of the job is dead, and nothing
 that a job could plant there is followed: no symbolic link, no device, no FIFO.
 
-What it does not do: it neither splits nor parses data, and it moves no bytes over HTTP.
+What it does not do: it neither splits nor parses data, and it does not know which S3 holds it (`storage.py`).
 """
 
 from __future__ import annotations
 
-import errno
 import gzip
 import mimetypes
 import os
-import shutil
 import stat
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from .errors import JobFailed
 from .s3.errors import S3Error
-from .s3.records import ObjectRecord
-from .s3.store import ObjectStore
+from .storage import Storage, StoredObject
 
 MAX_UNPACKED_BYTES = 50 * 1024**3
 MAX_UNPACKED_MEMBERS = 500_000
-CANNOT_LINK = {errno.EMLINK, errno.EXDEV, errno.EPERM}
-"""The file has as many names as the filesystem allows, or it allows none across its border."""
 
 
 def parse_uri(uri: str) -> tuple[str, str]:
@@ -44,7 +41,7 @@ def parse_uri(uri: str) -> tuple[str, str]:
     return parts.netloc, uri[len("s3://") + len(parts.netloc) + 1 :]
 
 
-def find(store: ObjectStore, uri: str, what: str, *, may_be_empty: bool = False) -> list[tuple[ObjectRecord, str]]:
+def find(storage: Storage, uri: str, what: str, *, may_be_empty: bool = False) -> list[tuple[StoredObject, str]]:
     """The objects under an S3 prefix, each with its path below it. A prefix that names one object finds that one.
 
     Raises:
@@ -52,7 +49,7 @@ def find(store: ObjectStore, uri: str, what: str, *, may_be_empty: bool = False)
     """
     bucket, prefix = parse_uri(uri)
     try:
-        records = list(store.list_keys(bucket, prefix))
+        records = list(storage.list_keys(bucket, prefix))
     except S3Error as error:
         raise JobFailed(f"ClientError: {what}: {error.message} (bucket {bucket!r} of {uri})") from error
     found = []
@@ -76,13 +73,26 @@ def find(store: ObjectStore, uri: str, what: str, *, may_be_empty: bool = False)
     return found
 
 
-def materialise(found: Iterable[tuple[ObjectRecord, str]], folder: Path, *, link: bool) -> None:
-    """Put objects below `folder`, by hard link when `link`, else by reflink or copy.
+def materialise(storage: Storage, found: Sequence[tuple[StoredObject, str]], folder: Path, *, link: bool) -> None:
+    """Put objects below `folder`, by hard link when `link` and the storage can, else by copy.
 
     Raises:
         JobFailed: a key would leave the folder, or one key is a folder of another.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    targets = _targets(found, folder)
+    if storage.places_at_once == 1:
+        for record, target in targets:
+            place(record, target, link=link)
+        return
+    with ThreadPoolExecutor(storage.places_at_once) as threads:
+        for placed in [threads.submit(place, record, target, link=link) for record, target in targets]:
+            placed.result()
+
+
+def _targets(found: Sequence[tuple[StoredObject, str]], folder: Path) -> Iterator[tuple[StoredObject, Path]]:
+    """Where each object goes; the folders on the way there are made."""
+    taken: set[Path] = set()
     for record, relative in found:
         parts = Path(relative).parts
         if Path(relative).is_absolute() or ".." in parts or "\0" in relative:
@@ -90,39 +100,34 @@ def materialise(found: Iterable[tuple[ObjectRecord, str]], folder: Path, *, link
         target = folder / relative
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            if target.exists():
+            if target in taken or target.exists():
                 raise JobFailed(
                     f"ClientError: {record.key!r} and another key below the same prefix are both {relative!r}; end the "
                     "S3 URI with a slash, or rename one"
                 )
         except OSError as error:
             raise JobFailed(f"ClientError: {record.key!r} cannot be put at {relative!r}: {error.strerror}") from error
-        place(record, target, link=link)
+        taken.add(target)
+        yield record, target
 
 
-def place(record: ObjectRecord, target: Path, *, link: bool) -> None:
-    """Put one object's bytes at a path, by hard link when `link` and the filesystem can, else by copy.
+def place(record: StoredObject, target: Path, *, link: bool) -> None:
+    """Put one object's bytes at a path, by hard link when `link` and the storage can, else by copy.
 
     Raises:
         JobFailed: the object is gone, or the path cannot be written.
     """
     try:
-        if link:
-            try:
-                os.link(record.path, target)
-                return
-            except OSError as error:
-                if error.errno not in CANNOT_LINK:
-                    raise
-        shutil.copyfile(record.path, target)
-        target.chmod(0o644)
+        record.place(target, link=link)
+    except S3Error as error:
+        raise JobFailed(f"ClientError: {record.key!r} cannot be read: {error.message}") from error
     except FileNotFoundError as error:
         raise JobFailed(f"ClientError: {record.key!r} was deleted while the job was starting") from error
     except OSError as error:
         raise JobFailed(f"ClientError: {record.key!r} cannot be put at {target.name!r}: {error.strerror}") from error
 
 
-def unpack_archive(path: Path, folder: Path, what: str) -> None:
+def unpack_archive(stream: BinaryIO, folder: Path, what: str) -> None:
     """Unpack a tar.gz from outside, refusing what would leave the folder or fill the disk.
 
     Raises:
@@ -131,7 +136,7 @@ def unpack_archive(path: Path, folder: Path, what: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     total = 0
     try:
-        with tarfile.open(path, "r:gz") as archive:
+        with tarfile.open(fileobj=stream, mode="r:gz") as archive:
             for count, member in enumerate(archive, start=1):
                 total += member.size
                 if total > MAX_UNPACKED_BYTES or count > MAX_UNPACKED_MEMBERS:
@@ -157,7 +162,7 @@ def regular_files(folder: Path) -> Iterator[tuple[Path, str]]:
                 yield path, path.relative_to(folder).as_posix()
 
 
-def upload_folder(store: ObjectStore, folder: Path, uri: str) -> int:
+def upload_folder(storage: Storage, folder: Path, uri: str) -> int:
     """Upload the regular files below a folder to a prefix and return how many there were.
 
     Raises:
@@ -167,12 +172,12 @@ def upload_folder(store: ObjectStore, folder: Path, uri: str) -> int:
     count = 0
     for path, relative in regular_files(folder):
         key = f"{prefix.rstrip('/')}/{relative}" if prefix.rstrip("/") else relative
-        upload_file(store, path, f"s3://{bucket}/{key}")
+        upload_file(storage, path, f"s3://{bucket}/{key}")
         count += 1
     return count
 
 
-def upload_file(store: ObjectStore, path: Path, uri: str) -> None:
+def upload_file(storage: Storage, path: Path, uri: str) -> None:
     """Upload one file, with a content type by its name.
 
     Raises:
@@ -181,12 +186,12 @@ def upload_file(store: ObjectStore, path: Path, uri: str) -> None:
     bucket, key = parse_uri(uri)
     content_type = mimetypes.guess_type(path.name)[0] or "binary/octet-stream"
     try:
-        store.put_file(bucket, key, path, content_type=content_type)
+        storage.put_file(bucket, key, path, content_type=content_type)
     except S3Error as error:
         raise JobFailed(f"ClientError: the output {uri} cannot be written: {error.message}") from error
 
 
-def upload_archive(store: ObjectStore, folders: list[Path], uri: str, scratch: Path) -> bool:
+def upload_archive(storage: Storage, folders: list[Path], uri: str, scratch: Path) -> bool:
     """Merge folders into one tar.gz and upload it; False when they hold no file.
 
     Raises:
@@ -201,7 +206,7 @@ def upload_archive(store: ObjectStore, folders: list[Path], uri: str, scratch: P
                         seen.add(relative)
                         _add(archive, path, relative)
     if seen:
-        upload_file(store, scratch, uri)
+        upload_file(storage, scratch, uri)
     scratch.unlink()
     return bool(seen)
 

@@ -91,7 +91,7 @@ class ProcessingJobs(JobType):
             write_json(ml / "config/resourceconfig.json", resource_config(job, index, [group]))
             for local, source, objects in found:
                 share = source.share(objects, index, count)
-                staging.materialise(share, ml / local.removeprefix(BASE), link=False)
+                staging.materialise(host.objects, share, ml / local.removeprefix(BASE), link=False)
             for item in (request.get("ProcessingOutputConfig") or {}).get("Outputs", []):
                 (ml / item["S3Output"]["LocalPath"].removeprefix(BASE)).mkdir(parents=True, exist_ok=True)
 

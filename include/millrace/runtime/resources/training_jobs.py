@@ -97,7 +97,7 @@ class TrainingJobs(JobType):
                     fed.append(_pipe(channel, sources[name], place, count))
                 else:
                     share = sources[name].share(found[name], place, count)
-                    staging.materialise(share, data / name, link=box.sandboxed)
+                    staging.materialise(host.objects, share, data / name, link=box.sandboxed)
             if fed:
                 pipes.prepare(host.objects, fed, folder, data, link=box.sandboxed)
             if request["AlgorithmSpecification"].get("MetricDefinitions"):
@@ -160,7 +160,7 @@ class TrainingJobs(JobType):
         if checkpoints:
             local = checkpoints.get("LocalPath", CHECKPOINTS).removeprefix(BASE)
             found = staging.find(host.objects, _folder_uri(checkpoints["S3Uri"]), "CheckpointConfig", may_be_empty=True)
-            staging.materialise(found, ml / local, link=False)
+            staging.materialise(host.objects, found, ml / local, link=False)
 
     def _box(self, job: Resource, index: int, host: Host) -> Box:
         folder = host.instance_folder(job, index)

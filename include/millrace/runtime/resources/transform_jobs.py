@@ -87,7 +87,7 @@ class TransformJobs(JobType):
             hosting.stage_model(container, ml, host.objects)
             (ml / "transform/output").mkdir(parents=True)
             # Transform shards by key on its own: every object is transformed once, whatever the instance count.
-            staging.materialise(found[index::count], ml / "transform/input", link=False)
+            staging.materialise(host.objects, found[index::count], ml / "transform/input", link=False)
             write_json(ml / "transform/job.json", self._driver_config(job, index, host, container))
 
     def _driver_config(self, job: Resource, index: int, host: Host, container: dict[str, Any]) -> dict[str, Any]:
