@@ -38,8 +38,8 @@ from benchmarks import peer
 from benchmarks.figures import Figure, emit, ratio, rounded, verdict
 from benchmarks.triggerer import Cost, Triggerer
 from benchmarks.wire_tap import WireTap
-from millrace.cli.environment import BUCKET, for_child
-from millrace.cli.layout import Layout
+from millrace.cli.environment import for_child
+from millrace.cli.layout import BUCKET, Layout
 
 if TYPE_CHECKING:
     from airflow.triggers.base import BaseTrigger

@@ -11,7 +11,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from millrace.cli.cost import cost
-from millrace.cli.environment import BUCKET, DEPLOYMENT
+from millrace.cli.environment import DEPLOYMENT
+from millrace.cli.layout import BUCKET
 from millrace.sagemaker.cost import Estimate, priced
 from millrace.sagemaker.kinds import PROCESSING, TRAINING, JobKind
 from millrace.sagemaker.ledger import EntryKey, reserve, run_folder, settle

@@ -11,8 +11,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from millrace.cli.airflow_api import NotReached
-from millrace.cli.environment import BUCKET
 from millrace.cli.explain_cache import explain_cache
+from millrace.cli.layout import BUCKET
 from millrace.sagemaker.cache_looks import look_of, note_look
 from millrace.sagemaker.fingerprint import Fingerprint, NoFingerprint
 from millrace.sagemaker.names import TaskIdentity

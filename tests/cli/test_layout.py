@@ -31,3 +31,14 @@ def test_port_that_cannot_be_is_refused_by_name(project: Path, port: str, said: 
 def test_folder_without_dags_is_not_a_project(tmp_path: Path) -> None:
     with pytest.raises(LayoutError, match="has no folder dags/"):
         Layout.from_environment({"MILLRACE_PROJECT": str(tmp_path)})
+
+
+def test_another_s3_needs_keys_that_are_there(project: Path) -> None:
+    settings = {"MILLRACE_PROJECT": str(project), "MILLRACE_S3_ENDPOINT_URL": "http://127.0.0.1:9000"}
+    with pytest.raises(LayoutError, match="both MILLRACE_S3_ENDPOINT_URL and MILLRACE_S3_CREDENTIALS"):
+        Layout.from_environment(settings)
+    with pytest.raises(LayoutError, match="no such file"):
+        Layout.from_environment(settings | {"MILLRACE_S3_CREDENTIALS": str(project / "keys")})
+    (project / "keys").write_text("[default]\n")
+    layout = Layout.from_environment(settings | {"MILLRACE_S3_CREDENTIALS": str(project / "keys")})
+    assert layout.page("s3://bucket/a") == "http://127.0.0.1:9000/bucket/a"

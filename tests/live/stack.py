@@ -20,8 +20,8 @@ from typing import Any
 import psutil
 
 from millrace.cli.airflow_api import AirflowApi, NotReached
-from millrace.cli.environment import BUCKET, for_child
-from millrace.cli.layout import Layout
+from millrace.cli.environment import for_child
+from millrace.cli.layout import BUCKET, Layout
 from millrace.cli.services import SERVICES, Service
 from millrace.runtime import fault_plan
 from tests.live.postgres import Postgres

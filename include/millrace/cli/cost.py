@@ -17,7 +17,7 @@ from millrace.sagemaker import ledger
 from millrace.sagemaker.cost import shown
 from millrace.sagemaker.ledger import Entry, LedgerError, RunCost
 
-from .environment import BUCKET, DEPLOYMENT, client
+from .environment import DEPLOYMENT, client
 from .layout import Layout
 
 COLUMNS = {
@@ -35,7 +35,7 @@ def cost(
 
     layout = Layout.from_environment()
     try:
-        found = _account(client("s3", layout), dag_id, run)
+        found = _account(client("s3", layout), layout.bucket, dag_id, run)
     except EndpointConnectionError:
         _fail(f"the runtime does not answer at {layout.runtime_url}: `make up` starts it")
     except LedgerError as error:
@@ -47,15 +47,15 @@ def cost(
     show(dag_id, *found, Console())
 
 
-def _account(s3: Any, dag_id: str, run: str) -> tuple[str, RunCost] | None:
+def _account(s3: Any, bucket: str, dag_id: str, run: str) -> tuple[str, RunCost] | None:
     """The id and the account of a run, or of the latest; None when nothing was entered."""
     from botocore.exceptions import ClientError
 
     try:
-        run_id = run or ledger.latest_run(s3, BUCKET, DEPLOYMENT, dag_id)
+        run_id = run or ledger.latest_run(s3, bucket, DEPLOYMENT, dag_id)
         if run_id is None:
             return None
-        found = ledger.read_run(s3, BUCKET, DEPLOYMENT, dag_id, run_id)
+        found = ledger.read_run(s3, bucket, DEPLOYMENT, dag_id, run_id)
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchBucket":
             raise

@@ -1,7 +1,8 @@
 """The environment of every child of a stack: what it needs, and none of the shell's AWS settings.
 
 A developer's own credentials can therefore never be used by a local run: no profile, no configuration files, no
-metadata service, dummy keys, and one endpoint, the runtime.
+metadata service, dummy keys, and one endpoint, the runtime. Where another S3 is configured, everything signs with the keys
+of the one file that was named for it.
 """
 
 from __future__ import annotations
@@ -17,22 +18,31 @@ from typing import Any
 from .layout import Layout
 
 REGION = "us-east-1"
-BUCKET = "millrace"
 DEPLOYMENT = "local"
 ROLE = "arn:aws:iam::123456789012:role/millrace-jobs"
 KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TERM", "TZ", "USER", "LOGNAME", "VIRTUAL_ENV", "TMPDIR", "COLUMNS")
 
 
 def aws(layout: Layout, program: str) -> dict[str, str]:
-    """The AWS side: the runtime, and nothing else. Each program has a dummy key of its own: calls.jsonl tells them apart."""
+    """The AWS side: the runtime, and another S3 if one is configured. Without one each program has a dummy key of its own:
+    calls.jsonl tells them apart."""
+    if layout.s3_endpoint_url is None:
+        keys = {
+            "AWS_ACCESS_KEY_ID": f"millrace-{program}",
+            "AWS_SECRET_ACCESS_KEY": "any",
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+    else:
+        keys = {
+            "AWS_ENDPOINT_URL_S3": layout.s3_endpoint_url,
+            "AWS_SHARED_CREDENTIALS_FILE": str(layout.s3_credentials),
+        }
     return {
+        **keys,
         "AWS_ENDPOINT_URL": layout.runtime_url,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": f"millrace-{program}",
-        "AWS_SECRET_ACCESS_KEY": "any",
         "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
         # A proxy of the shell's must not see, or break, calls to this machine.
         "NO_PROXY": "127.0.0.1,localhost",
@@ -45,7 +55,7 @@ def deployment(layout: Layout) -> dict[str, str]:
     return {
         "MILLRACE_DEPLOYMENT": DEPLOYMENT,
         "MILLRACE_ROLE_ARN": ROLE,
-        "MILLRACE_BUCKET": BUCKET,
+        "MILLRACE_BUCKET": layout.bucket,
         "MILLRACE_JOBS_IMAGE": "local/jobs",
         "MLFLOW_TRACKING_URI": layout.mlflow_url,
     }
@@ -83,7 +93,10 @@ def telemetry_off() -> dict[str, str]:
 def airflow(layout: Layout) -> dict[str, str]:
     """Airflow's settings for a local stack: everything on loopback, SQLite, LocalExecutor."""
     keys = _keys(layout.state / "secrets.json")
-    connection = {"conn_type": "aws", "extra": {"region_name": REGION, "endpoint_url": layout.runtime_url}}
+    extra: dict[str, Any] = {"region_name": REGION, "endpoint_url": layout.runtime_url}
+    if layout.s3_endpoint_url is not None:
+        extra["service_config"] = {"s3": {"endpoint_url": layout.s3_endpoint_url}}
+    connection = {"conn_type": "aws", "extra": extra}
     settings = {
         "CORE__DAGS_FOLDER": str(layout.project / "dags"),
         "CORE__PLUGINS_FOLDER": str(layout.project / "plugins"),
@@ -135,12 +148,15 @@ def _keys(path: Path) -> dict[str, str]:
 def client(service: str, layout: Layout) -> Any:
     """A boto3 client of the local stack, whatever the shell says about AWS."""
     import boto3
+    import botocore.session
 
     settings = aws(layout, "user")
-    return boto3.client(  # type: ignore[call-overload]
+    session = botocore.session.Session()
+    session.set_config_variable("credentials_file", settings["AWS_SHARED_CREDENTIALS_FILE"])
+    return boto3.Session(botocore_session=session).client(  # type: ignore[call-overload]
         service,
-        endpoint_url=layout.runtime_url,
+        endpoint_url=settings.get(f"AWS_ENDPOINT_URL_{service.upper()}", layout.runtime_url),
         region_name=REGION,
-        aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
+        aws_access_key_id=settings.get("AWS_ACCESS_KEY_ID"),
+        aws_secret_access_key=settings.get("AWS_SECRET_ACCESS_KEY"),
     )

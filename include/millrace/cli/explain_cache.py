@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from .airflow_api import NotReached
-from .environment import BUCKET, client
+from .environment import client
 from .layout import Layout
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def explain_cache(
         raise typer.BadParameter("--profile needs the deployment's bucket: give --bucket, or set MILLRACE_BUCKET")
     console = Console(soft_wrap=True, highlight=False)
     try:
-        s3 = _s3_of(profile) if profile else client("s3", Layout.from_environment())
-        where = bucket if profile else BUCKET
+        s3, where = (_s3_of(profile), bucket) if profile else _local()
         look, earlier = _chosen(s3, where, dag_id, task_id, run, map_index)
     except (ClientError, BotoCoreError) as error:
         remedy = (
@@ -100,6 +99,12 @@ def _print(console: Console, line: str, style: str = "") -> None:
     shown = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in line)
     more = "…" if len(shown) > SHOWN_CHARACTERS else ""
     console.print(Text(shown[:SHOWN_CHARACTERS] + more, style=style))
+
+
+def _local() -> tuple[Any, str]:
+    """The local stack's S3, and its bucket."""
+    layout = Layout.from_environment()
+    return client("s3", layout), layout.bucket
 
 
 def _s3_of(profile: str) -> Any:

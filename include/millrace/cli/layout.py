@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FIRST_PORT = 4580
+BUCKET = "millrace"
 
 
 class LayoutError(ValueError):
@@ -19,15 +20,22 @@ class LayoutError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The folders and ports of one stack.
+    """The folders and ports of one stack, and the S3 that holds its objects.
+
+    Args:
+        s3_endpoint_url: another S3 than the runtime's own.
+        s3_credentials: the AWS credentials file with the keys for it, as its `default` profile.
 
     Raises:
-        LayoutError: the ports do not fit below 65536, or the project has no dags/.
+        LayoutError: the ports do not fit below 65536, the project has no dags/, or another S3 has no keys.
     """
 
     project: Path
     state: Path
     first_port: int = FIRST_PORT
+    bucket: str = BUCKET
+    s3_endpoint_url: str | None = None
+    s3_credentials: Path | None = None
 
     def __post_init__(self) -> None:
         if not 1024 <= self.first_port <= 65_000:
@@ -36,10 +44,17 @@ class Layout:
             raise LayoutError(
                 f"{self.project} has no folder dags/; run millrace in the project, or set MILLRACE_PROJECT"
             )
+        if (self.s3_endpoint_url is None) != (self.s3_credentials is None):
+            raise LayoutError(
+                "another S3 needs both MILLRACE_S3_ENDPOINT_URL and MILLRACE_S3_CREDENTIALS, an AWS credentials file with "
+                "the keys for it"
+            )
+        if self.s3_credentials is not None and not self.s3_credentials.is_file():
+            raise LayoutError(f"MILLRACE_S3_CREDENTIALS is {self.s3_credentials}, and no such file is there")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Layout:
-        """The stack that MILLRACE_PROJECT, MILLRACE_STATE and MILLRACE_PORT describe.
+        """The stack that MILLRACE_PROJECT, MILLRACE_STATE, MILLRACE_PORT, MILLRACE_BUCKET and MILLRACE_S3_… describe.
 
         Raises:
             LayoutError: one of them cannot be used.
@@ -50,7 +65,15 @@ class Layout:
         if not port.isdigit():
             raise LayoutError(f"MILLRACE_PORT is {port!r}; it must be a number")
         state = Path(environment.get("MILLRACE_STATE") or project / ".millrace").resolve()
-        return cls(project=project, state=state, first_port=int(port))
+        keys = environment.get("MILLRACE_S3_CREDENTIALS")
+        return cls(
+            project=project,
+            state=state,
+            first_port=int(port),
+            bucket=environment.get("MILLRACE_BUCKET") or BUCKET,
+            s3_endpoint_url=environment.get("MILLRACE_S3_ENDPOINT_URL") or None,
+            s3_credentials=Path(keys).resolve() if keys else None,
+        )
 
     @property
     def runtime_port(self) -> int:
@@ -89,5 +112,5 @@ class Layout:
         return self.airflow_home / "passwords.json"
 
     def page(self, uri: str) -> str:
-        """The address at which a browser finds an object of the runtime's S3."""
-        return f"{self.runtime_url}/{uri.removeprefix('s3://')}"
+        """The address at which a browser finds an object; another S3 than the runtime's may ask who it is."""
+        return f"{self.s3_endpoint_url or self.runtime_url}/{uri.removeprefix('s3://')}"

@@ -8,7 +8,6 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .environment import BUCKET
 from .layout import Layout
 
 
@@ -62,6 +61,7 @@ SERVICES = (
         lambda layout: [
             sys.executable, "-m", "millrace.runtime", "--port", str(layout.runtime_port), "--data-dir",
             str(layout.state / "runtime"),
+            *(["--s3-endpoint-url", layout.s3_endpoint_url] if layout.s3_endpoint_url else []),
         ],
         _runtime_is_well,
         lambda layout: layout.runtime_port,
@@ -72,7 +72,7 @@ SERVICES = (
         lambda layout: [
             sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(layout.mlflow_port),
             "--workers", "1", "--backend-store-uri", f"sqlite:///{layout.state / 'mlflow' / 'mlflow.db'}",
-            "--artifacts-destination", f"s3://{BUCKET}/mlflow",
+            "--artifacts-destination", f"s3://{layout.bucket}/mlflow",
         ],
         _mlflow_is_well,
         lambda layout: layout.mlflow_port,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 
-from .environment import BUCKET, client, for_child
+from .environment import client, for_child
 from .layout import Layout
 from .services import SERVICES, Service
 
@@ -193,7 +193,7 @@ class Stack:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
     def _make_bucket(self) -> None:
-        client("s3", self.layout).create_bucket(Bucket=BUCKET)
+        client("s3", self.layout).create_bucket(Bucket=self.layout.bucket)
 
     def _end_servers(self) -> None:
         """Jobs and model servers outlive the runtime by design; `down` means down.
