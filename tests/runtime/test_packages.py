@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,6 @@ from millrace.runtime.packages import requirements_of
 from tests.runtime.jobs import Jobs, archive
 from tests.runtime.package_index import Index, train
 from tests.runtime.process import RuntimeProcess, needs_sandbox, until
-from tests.runtime.storages import Stock
 
 SCRIPT = """
 import greeting, pathlib, os
@@ -81,12 +81,10 @@ def test_stop_ends_an_installation(own_runtime: RuntimeProcess) -> None:
         ("mine @ ./mine\n", False),
     ],
 )
-def test_only_what_the_text_alone_decides_is_cached(stock: Stock, text: str, is_cached: bool) -> None:
-    stock.put("code.tar.gz", archive({"requirements.txt": text}))
-    found = requirements_of(stock.storage, {"sagemaker_submit_directory": '"s3://bucket/code.tar.gz"'})
-    assert found == (text.encode() if is_cached else None)
-    arguments = {"sagemaker_submit_directory": "s3://bucket/code.tar.gz"}
-    assert requirements_of(stock.storage, arguments, {"PIP_INDEX_URL": "http://127.0.0.1/simple"}) is None
-    stock.put("broken.tar.gz", b"no archive")
-    assert requirements_of(stock.storage, {"sagemaker_submit_directory": "s3://bucket/broken.tar.gz"}) is None
-    assert requirements_of(stock.storage, {}) is None
+def test_only_what_the_text_alone_decides_is_cached(tmp_path: Path, text: str, is_cached: bool) -> None:
+    path = tmp_path / "code.tar.gz"
+    path.write_bytes(archive({"requirements.txt": text}))
+    assert requirements_of(path) == (text.encode() if is_cached else None)
+    assert requirements_of(path, {"PIP_INDEX_URL": "http://127.0.0.1/simple"}) is None
+    path.write_bytes(b"no archive")
+    assert requirements_of(path) is None

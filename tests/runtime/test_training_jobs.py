@@ -218,6 +218,30 @@ def test_isolated_job_has_no_network(jobs: Jobs) -> None:
     assert "urlopen error" in ended[True]["FailureReason"]
 
 
+def test_source_archive_is_handed_to_the_job_which_cannot_change_it(jobs: Jobs) -> None:
+    script = """
+import os, pathlib
+place = pathlib.Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"), "source/source.tar.gz")
+print("handed", os.environ["MILLRACE_SOURCE"], place.stat().st_size, flush=True)
+try:
+    place.write_bytes(b"changed")
+except OSError as error:
+    print("refused:", error.strerror)
+"""
+    name = jobs.training(script)
+    assert jobs.end("training", name)["TrainingJobStatus"] == "Completed"
+    stored = jobs.s3.get_object(Bucket="bucket", Key=f"code/{name}.tar.gz")["Body"].read()
+    assert f"handed s3://bucket/code/{name}.tar.gz {len(stored)}" in jobs.lines("training", name)
+    assert "refused: Read-only file system" in jobs.lines("training", name)
+
+
+def test_source_archive_that_is_not_there_fails_the_job_by_name(jobs: Jobs) -> None:
+    name = jobs.training("pass", hyperparameters={"sagemaker_submit_directory": "s3://bucket/code/nothing.tar.gz"})
+    description = jobs.end("training", name)
+    assert description["TrainingJobStatus"] == "Failed"
+    assert "s3://bucket/code/nothing.tar.gz cannot be fetched" in description["FailureReason"]
+
+
 def test_job_cannot_change_its_input_in_s3(jobs: Jobs) -> None:
     jobs.put("guarded/data.txt", b"as it was")
     script = """

@@ -23,12 +23,9 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from . import sandbox, staging, trees
+from . import sandbox, trees
 from .errors import JobFailed
-from .s3.errors import S3Error
-from .storage import Storage
 
 log = logging.getLogger(__name__)
 MAX_REQUIREMENTS_BYTES = 1024 * 1024
@@ -141,36 +138,22 @@ def _run(argv: list[str], env: dict[str, str], output: Path, is_cancelled: Calla
     return process.returncode, output.read_text(errors="replace")
 
 
-def requirements_of(
-    storage: Storage, hyperparameters: dict[str, Any], environment: Mapping[str, str] = {}
-) -> bytes | None:
-    """The requirements.txt of a script-mode job's source archive, if it has one that can be installed by its text alone.
+def requirements_of(archive: Path, environment: Mapping[str, str] = {}) -> bytes | None:
+    """The requirements.txt of a source archive, if it has one that can be installed by its text alone.
 
     An archive that cannot be read has none here: script mode says in the job what is wrong with it.
     """
-    location = _decoded(hyperparameters.get("sagemaker_submit_directory", ""))
-    if not isinstance(location, str) or not location.startswith("s3://") or any(map(OUTSIDE.match, environment)):
+    if any(map(OUTSIDE.match, environment)):
         return None
     try:
-        stream = storage.open(*staging.parse_uri(location))
-    except (S3Error, JobFailed):
-        return None
-    try:
-        with stream, tarfile.open(fileobj=stream, mode="r:gz") as archive:
-            for member in archive:
+        with tarfile.open(archive, "r:gz") as members:
+            for member in members:
                 if member.name.removeprefix("./") == "requirements.txt" and member.isreg():
-                    content = archive.extractfile(member)
+                    content = members.extractfile(member)
                     if content is None or member.size > MAX_REQUIREMENTS_BYTES:
                         return None
                     text = content.read()
                     return None if BESIDE.search(text.decode(errors="replace")) else text
     except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
-        log.info("no requirements.txt is looked for in %s: %s", location, error)
+        log.info("no requirements.txt is looked for in %s: %s", archive, error)
     return None
-
-
-def _decoded(value: str) -> Any:
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value

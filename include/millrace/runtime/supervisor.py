@@ -558,7 +558,7 @@ def _look(syncs: list[FolderSync], *, final: bool) -> None:
 def _remove_trees(folder: Path) -> None:
     """Remove what instances worked on; their logs, metrics and exit statuses stay."""
     instances = (*folder.glob("algo-*"), *folder.glob("restart-*/algo-*"))
-    trees.remove(instance / name for instance in instances for name in ("ml", "inputs", "feed", "tmp"))
+    trees.remove(instance / name for instance in instances for name in ("ml", "inputs", "feed", "source", "tmp"))
 
 
 def _ended(running: Running) -> list[Ended]:

@@ -29,7 +29,10 @@ from urllib.parse import urlsplit
 BASE = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
 CODE = BASE / "code"
 PACKAGES = BASE / "packages"
-INSTALLED = "MILLRACE_REQUIREMENTS"
+INSTALLED, HELD_URI = "MILLRACE_REQUIREMENTS", "MILLRACE_SOURCE"
+"""Variables by which the platform says what it has done already: the SHA-256 of the requirements.txt whose packages are in
+PACKAGES, and the URI of the archive that is at HELD."""
+HELD = BASE / "source/source.tar.gz"
 RESERVED = ("sagemaker_", "_tuning_objective_metric")
 DEFAULT_MASTER_PORT = "7777"
 RESOLVE_SECONDS = 15 * 60
@@ -58,7 +61,9 @@ def fetch_code(location: str) -> None:
     CODE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "source.tar.gz"
-        if location.startswith("s3://"):
+        if os.environ.get(HELD_URI) == location:
+            path = HELD
+        elif location.startswith("s3://"):
             import boto3
             from botocore.config import Config
             from botocore.exceptions import BotoCoreError, ClientError
@@ -123,10 +128,7 @@ def environment(hyperparameters: dict[str, Any], resources: dict[str, Any], prog
 
 
 def install_requirements() -> None:
-    """Install the archive's requirements.txt beside the code: the image's own packages are not the job's to change.
-
-    The platform may have done so already; then a variable holds the SHA-256 of that file.
-    """
+    """Install the archive's requirements.txt beside the code: the image's own packages are not the job's to change."""
     if os.environ.get(INSTALLED) == hashlib.sha256((CODE / "requirements.txt").read_bytes()).hexdigest():
         return
     command = [sys.executable, "-m", "pip", "install", "--target", str(PACKAGES), "-r", "requirements.txt"]

@@ -10,7 +10,17 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
-from millrace.runtime import feeder, launchers, metric_publisher, metric_reader, packages, pipes, staging, warm_pools
+from millrace.runtime import (
+    feeder,
+    launchers,
+    metric_publisher,
+    metric_reader,
+    packages,
+    pipes,
+    source_archive,
+    staging,
+    warm_pools,
+)
 from millrace.runtime.database import Resource
 from millrace.runtime.folder_sync import FolderSync
 from millrace.runtime.inputs import Source
@@ -80,7 +90,8 @@ class TrainingJobs(JobType):
         }
         groups = _groups(request)
         folders = [fresh_folder(host.instance_folder(job, index)) for index in range(job.document["instances"])]
-        installed = self._install_packages(job, host)
+        source = self._place_source(job, host, folders)
+        installed = self._install_packages(job, host, source)
         for index, folder in enumerate(folders):
             ml, data = folder / "ml", folder / "inputs"
             data.mkdir()
@@ -110,16 +121,25 @@ class TrainingJobs(JobType):
             if not box.sandboxed:
                 box.link_read_only()
 
-    def _install_packages(self, job: Resource, host: Host) -> tuple[Path, str] | None:
+    @staticmethod
+    def _place_source(job: Resource, host: Host, folders: Sequence[Path]) -> Path | None:
+        """The source archive, as one of the instances has it; None where it is the job's own business to fetch it."""
+        request = job.document["request"]
+        uri = source_archive.location(request.get("HyperParameters") or {})
+        isolated = request.get("EnableNetworkIsolation")
+        if not uri or isolated or request["AlgorithmSpecification"].get("ContainerEntrypoint"):
+            return None
+        placed = [source_archive.place(host.objects, uri, folder, link=host.sandboxed) for folder in folders]
+        return placed[0] if all(placed) else None
+
+    def _install_packages(self, job: Resource, host: Host, source: Path | None) -> tuple[Path, str] | None:
         """The packages of the job's requirements.txt, and its SHA-256; None where script mode is to install them itself,
         or has none."""
         request = job.document["request"]
         algorithm = request["AlgorithmSpecification"]
-        if not host.sandboxed or request.get("EnableNetworkIsolation") or algorithm.get("ContainerEntrypoint"):
+        if source is None or not host.sandboxed:
             return None
-        text = packages.requirements_of(
-            host.objects, request.get("HyperParameters") or {}, request.get("Environment") or {}
-        )
+        text = packages.requirements_of(source, request.get("Environment") or {})
         if text is None:
             return None
         _, launcher, _ = launchers.launch(
@@ -166,6 +186,9 @@ class TrainingJobs(JobType):
         folder = host.instance_folder(job, index)
         installed = folder / PACKAGES
         shown = {PACKAGES: installed.readlink()} if installed.is_symlink() else {}
+        source = folder / source_archive.FOLDER
+        if (source / source_archive.NAME).exists():
+            shown[source_archive.FOLDER] = source
         return host.box(
             job,
             index,
@@ -183,7 +206,9 @@ class TrainingJobs(JobType):
         )  # fmt: skip
         folder = host.instance_folder(job, index)
         installed = folder / PACKAGES_OF
+        is_placed = (folder / source_archive.FOLDER / source_archive.NAME).exists()
         own = {
+            **({source_archive.VARIABLE: source_archive.location(request["HyperParameters"])} if is_placed else {}),
             **({packages.VARIABLE: installed.read_text()} if installed.exists() else {}),
             "TRAINING_JOB_NAME": job.name,
             "TRAINING_JOB_ARN": job.arn,
