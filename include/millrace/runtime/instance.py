@@ -82,14 +82,15 @@ class Instance:
         self.folder.mkdir(parents=True, exist_ok=True)
         env = {**spec.env, MARKER: str(self.folder)}
         shim.write_durably(self.folder / "spec.json", {**asdict(spec), "env": env})
-        self._child = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(Path(shim.__file__)), str(self.folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=(self.folder / "shim.err").open("wb"),
-            env={"PATH": os.environ.get("PATH", os.defpath)},
-            start_new_session=True,
-        )
+        with (self.folder / "shim.err").open("wb") as errors:
+            self._child = subprocess.Popen(
+                [sys.executable, "-I", "-S", str(Path(shim.__file__)), str(self.folder)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                env={"PATH": os.environ.get("PATH", os.defpath)},
+                start_new_session=True,
+            )
         deadline = time.monotonic() + 10
         while not (self.folder / "shim.json").exists():
             if self._child.poll() is not None or time.monotonic() > deadline:
