@@ -75,7 +75,8 @@ def test_killed_shim_leaves_no_process(jobs: Jobs, plain: RuntimeProcess) -> Non
     until(lambda: not plain.find("train.py"), 10, "no orphan")
 
 
-def test_network_isolation_is_refused_not_ignored(jobs: Jobs) -> None:
-    description = jobs.end("training", jobs.training("print(1)", EnableNetworkIsolation=True))
+@pytest.mark.parametrize("instances", [1, 2])
+def test_network_isolation_is_refused_not_ignored(jobs: Jobs, instances: int) -> None:
+    description = jobs.end("training", jobs.training("print(1)", instances=instances, EnableNetworkIsolation=True))
     assert description["TrainingJobStatus"] == "Failed"
     assert "needs bubblewrap" in description["FailureReason"]

@@ -52,6 +52,9 @@ class Spec:
     memory_bytes: int | None = None
     """More than this and the instance is killed; None: it is not watched."""
     beside: list[Beside] = field(default_factory=list)
+    shares_network: bool = False
+    """Whether it has one network with the other instances of its start, and with nobody else. Else `argv` says which
+    network it has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 Under bubblewrap the root is read-only, /tmp and /dev are private, capabilities are dropped, processes have a namespace
 of their own, and the folders that could hold a secret or another job's data (home, this checkout, the runtime's
-state) are empty; only the Python environment shows through. The job sees its own tree at /opt/ml.
+state) are empty; only the Python environment shows through. The job sees its own tree at /opt/ml. Under network
+isolation a single instance has a network of its own, with nothing in it; several share one, which the shim sees to.
 
 Without it the same tree lies under SAGEMAKER_BASE_DIR, hosts are plain loopback addresses, and a request for network
 isolation is refused, not ignored.
@@ -87,6 +88,11 @@ class Box:
     def built_in(self) -> str:
         return BUILT_IN if self.sandboxed else str(PACKAGE)
 
+    @property
+    def shares_network(self) -> bool:
+        """Whether the shim starts it in the network of its peers; `wrap` leaves the network as it is then."""
+        return self.sandboxed and self.isolate_network and len(self.hosts) > 1
+
     def wrap(self, argv: Sequence[str]) -> list[str]:
         """The command line that starts `argv` inside the box.
 
@@ -100,18 +106,13 @@ class Box:
                     "install bubblewrap or leave the isolation out"
                 )
             return list(argv)
-        if self.isolate_network and len(self.hosts) > 1:
-            raise JobFailed(
-                f"EnableNetworkIsolation with {len(self.hosts)} instances is not offered by this runtime yet: its "
-                "instances could not reach each other; use one instance or leave the isolation out"
-            )
         hosts_file = self.ml.parent / "hosts"
         lines = ["127.0.0.1 localhost", *(f"{address} {name}" for name, address in self.hosts.items())]
         hosts_file.write_text("\n".join(lines) + "\n")
         command = [shutil.which("bwrap") or "bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
                    "--hostname", self.hostname, "--cap-drop", "ALL", "--ro-bind", "/", "/", "--dev", "/dev",
                    "--proc", "/proc"]  # fmt: skip
-        if self.isolate_network:
+        if self.isolate_network and not self.shares_network:
             command += ["--unshare-net"]
         # The job's own, and on disk, since a tmpfs would be memory. First, for what lies below it is mounted on it.
         for place in PRIVATE:

@@ -4,8 +4,9 @@ Run as `python -I shim.py FOLDER`. The folder holds `spec.json` (what to start);
 lives), `shim.json` (who it is), `log` (each output line behind its time in milliseconds) and, at the end,
 `status.json` (fsync, rename). SIGTERM to the shim means stop: TERM to the payload, then KILL after `grace_seconds`.
 Its own deadline, `max_seconds`, does the same; more memory than `memory_bytes` means KILL at once. Programs `beside` the
-payload are started before it, outside of its sandbox; one that fails ends the payload with its words. When the shim
-ends, no process of the instance is left.
+payload are started before it, outside of its sandbox; one that fails ends the payload with its words. A payload that
+shares its network with its peers, the instances of the same start, joins the one that any of them still has, or makes
+it. When the shim ends, no process of the instance is left.
 
 Standard library only, and no import of millrace: it must start in milliseconds and survive a broken checkout.
 What it does not do: it stages no data and knows nothing about SageMaker.
@@ -25,6 +26,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
@@ -36,6 +38,7 @@ MEMORY_SECONDS = 0.2
 READY_SECONDS, LAST_WORDS_SECONDS = 20, 5
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 LIBC = ctypes.CDLL(None, use_errno=True)
+SHARED_NETWORK = pathlib.Path(__file__).with_name("shared_network.py")
 
 
 def boot_id() -> str:
@@ -46,6 +49,16 @@ def start_time(pid: int) -> str:
     """The start time of a process in clock ticks: with boot id and pid it names a process for good."""
     stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
     return stat.rpartition(")")[2].split()[19]
+
+
+def identity(pid: int) -> dict[str, Any]:
+    return {"boot_id": boot_id(), "pid": pid, "start_time": start_time(pid)}
+
+
+def identity_while_alive(pid: int) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError):
+        return identity(pid)
+    return None
 
 
 def children(pid: int) -> list[int]:
@@ -115,10 +128,44 @@ class StopRequest:
             os.write(self._writer, b"w")
 
 
+@contextlib.contextmanager
+def peers_network(folder: pathlib.Path) -> Iterator[int | None]:
+    """A descriptor of the network namespace that this instance's peers have; None where none of them lives.
+
+    Inside, no peer looks for one: the payload is to be started, and its init put on record for them, before they do.
+    """
+    with (folder.parent / "network.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        network = network_of_peers(folder)
+        try:
+            yield network
+        finally:
+            if network is not None:
+                os.close(network)
+
+
+def network_of_peers(folder: pathlib.Path) -> int | None:
+    for record in folder.parent.glob("algo-*/payload.json"):
+        init = json.loads(record.read_text())["init"]
+        if init is None:
+            continue
+        with contextlib.suppress(OSError):  # it is gone
+            network = os.open(f"/proc/{init['pid']}/ns/net", os.O_RDONLY)
+            # Only now: what was opened is the peer's if the pid is still its own.
+            if identity_while_alive(init["pid"]) == init:
+                return network
+            os.close(network)
+    return None
+
+
 class Payload:
     """The started program: bubblewrap, whose grandchild is the job, or the job itself."""
 
-    def __init__(self, spec: dict[str, Any]) -> None:
+    def __init__(self, spec: dict[str, Any], network: int | None) -> None:
+        """
+        Args:
+            network: the namespace to join where the payload shares its network; None for a new one.
+        """
         self.sandboxed: bool = spec["sandboxed"]
         self.init: int | None = None
         argv, env = list(spec["argv"]), dict(spec["env"])
@@ -135,6 +182,10 @@ class Payload:
             os.lseek(options, 0, os.SEEK_SET)
             argv[1:1] = ["--info-fd", str(writer), "--args", str(options)]
             fds = (writer, options)
+            if spec["shares_network"]:
+                where = "new" if network is None else str(network)
+                argv = [sys.executable, "-I", "-S", str(SHARED_NETWORK), where, *argv]
+                fds += () if network is None else (network,)
             env = {"PATH": os.environ.get("PATH", os.defpath)}
         self.process = subprocess.Popen(
             argv,
@@ -275,8 +326,10 @@ def supervise(folder: pathlib.Path, spec: dict[str, Any], stop: StopRequest) -> 
             os.sched_setaffinity(0, spec["cpus"])
     with (folder / "log").open("ab", buffering=0) as log:
         beside = Beside(folder, spec["beside"], stop)
-        payload = Payload(spec)
-        write_durably(folder / "payload.json", {"started": started})
+        with peers_network(folder) if spec["shares_network"] else contextlib.nullcontext() as network:
+            payload = Payload(spec, network)
+            init = identity_while_alive(payload.init) if payload.init else None
+            write_durably(folder / "payload.json", {"started": started, "init": init})
         copier = threading.Thread(target=copy_output, args=(payload.process.stdout, log), daemon=True)
         copier.start()
         watcher = threading.Thread(target=wait_and_wake, args=(payload.process, stop), daemon=True)
@@ -336,8 +389,7 @@ def main() -> int:
         return 4
     stop = StopRequest()
     spec = json.loads((folder / "spec.json").read_text())
-    identity = {"boot_id": boot_id(), "pid": os.getpid(), "start_time": start_time(os.getpid())}
-    write_durably(folder / "shim.json", identity)
+    write_durably(folder / "shim.json", identity(os.getpid()))
     try:
         status = supervise(folder, spec, stop)
     except OSError as error:

@@ -293,6 +293,7 @@ class Supervisor:
                     # None, also where there are more instances than units.
                     memory_bytes=capacity.memory_bytes(lease.units[index]) or None if lease.units else None,
                     beside=command.beside,
+                    shares_network=command.box.shares_network,
                 )
             )
         if "started_again" not in job.document:
