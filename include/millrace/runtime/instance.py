@@ -54,7 +54,7 @@ class Spec:
     beside: list[Beside] = field(default_factory=list)
     shares_network: bool = False
     """Whether it has one network with the other instances of its start, and with nobody else. Else `argv` says which
-    network it has."""
+    network it has: if that is forgotten here, it has one of its own."""
 
 
 @dataclass(frozen=True, slots=True)

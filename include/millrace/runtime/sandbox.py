@@ -90,7 +90,7 @@ class Box:
 
     @property
     def shares_network(self) -> bool:
-        """Whether the shim starts it in the network of its peers; `wrap` leaves the network as it is then."""
+        """Whether the shim starts it in the network of its peers, instead of the one of its own that `wrap` asks for."""
         return self.sandboxed and self.isolate_network and len(self.hosts) > 1
 
     def wrap(self, argv: Sequence[str]) -> list[str]:
@@ -112,7 +112,7 @@ class Box:
         command = [shutil.which("bwrap") or "bwrap", "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts",
                    "--hostname", self.hostname, "--cap-drop", "ALL", "--ro-bind", "/", "/", "--dev", "/dev",
                    "--proc", "/proc"]  # fmt: skip
-        if self.isolate_network and not self.shares_network:
+        if self.isolate_network:
             command += ["--unshare-net"]
         # The job's own, and on disk, since a tmpfs would be memory. First, for what lies below it is mounted on it.
         for place in PRIVATE:

@@ -1,7 +1,7 @@
 """The small process outside a sandbox that owns one instance of a job, and outlives the runtime.
 
-Run as `python -I shim.py FOLDER`. The folder holds `spec.json` (what to start); the shim adds `lock` (held while it
-lives), `shim.json` (who it is), `log` (each output line behind its time in milliseconds) and, at the end,
+Run as `python -I shim.py FOLDER`. The folder holds `spec.json` (what to start), which the shim removes; it adds `lock`
+(held while it lives), `shim.json` (who it is), `log` (each output line behind its time in milliseconds) and, at the end,
 `status.json` (fsync, rename). SIGTERM to the shim means stop: TERM to the payload, then KILL after `grace_seconds`.
 Its own deadline, `max_seconds`, does the same; more memory than `memory_bytes` means KILL at once. Programs `beside` the
 payload are started before it, outside of its sandbox; one that fails ends the payload with its words. A payload that
@@ -183,6 +183,7 @@ class Payload:
             argv[1:1] = ["--info-fd", str(writer), "--args", str(options)]
             fds = (writer, options)
             if spec["shares_network"]:
+                argv.remove("--unshare-net")
                 where = "new" if network is None else str(network)
                 argv = [sys.executable, "-I", "-S", str(SHARED_NETWORK), where, *argv]
                 fds += () if network is None else (network,)
@@ -389,6 +390,7 @@ def main() -> int:
         return 4
     stop = StopRequest()
     spec = json.loads((folder / "spec.json").read_text())
+    (folder / "spec.json").unlink()  # it holds the job's keys, and nobody reads it again
     write_durably(folder / "shim.json", identity(os.getpid()))
     try:
         status = supervise(folder, spec, stop)
