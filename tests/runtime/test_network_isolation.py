@@ -336,8 +336,8 @@ SYSTEM_PYTHON = Path("/usr/bin/python3")
 )
 def test_who_is_not_root_shares_a_network_as_well() -> None:
     as_nobody: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-    bwrap = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-net", "--cap-drop", "ALL", "--ro-bind", "/", "/", "--dev", "/dev",
-             "--proc", "/proc"]  # fmt: skip
+    bwrap = ["bwrap", "--die-with-parent", "--unshare-pid", "--unshare-net", "--cap-drop", "ALL", "--ro-bind", "/", "/",
+             "--dev", "/dev", "--proc", "/proc"]  # fmt: skip
     if subprocess.run([*bwrap, "true"], **as_nobody, check=False).returncode != 0:
         pytest.skip("this machine gives user namespaces to root only")
     with tempfile.TemporaryDirectory() as name:  # pytest's own folders are root's alone

@@ -133,11 +133,14 @@ def test_programs_own_failure_is_not_retried(jobs: Jobs) -> None:
     assert "Restarting" not in statuses(description)
 
 
-def test_hanging_job_is_in_progress_and_silent(jobs: Jobs, data_dir: Path) -> None:
-    befall(data_dir, HangJob(run_seconds=2.0))
+def test_hanging_job_is_in_progress_and_silent(own_runtime: RuntimeProcess) -> None:
+    jobs, data_dir = Jobs(own_runtime), own_runtime.data_dir
+    befall(data_dir, HangJob(run_seconds=10_000))
     script = "import time\nfor tick in range(10**6):\n    print('tick', tick, flush=True)\n    time.sleep(0.1)\n"
     name = jobs.training(script)
-    until(lambda: len(jobs.lines("training", name)) if _is_frozen(jobs) else None, 30, "the hang")
+    until(lambda: jobs.lines("training", name), 30, "the first line")
+    clock.advance(data_dir, 10_000)
+    until(lambda: _is_frozen(jobs), 30, "the hang")
     heard = jobs.lines("training", name)
     time.sleep(1)
     assert jobs.lines("training", name) == heard
