@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import http.client
-import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,30 +13,14 @@ import pytest
 
 from millrace.runtime.guard import MAX_HEADER_BYTES, MAX_HEADER_SECONDS
 from tests.runtime.process import RuntimeProcess
+from tests.runtime.raw import connected, read
 
 PATHS = ("/health", "/", "/bucket/key", "/endpoints/any/invocations")
 
 
-@contextmanager
-def connected(runtime: RuntimeProcess, seconds: float = 20) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", runtime.port), timeout=seconds) as connection:
-        yield connection
-
-
-def read(connection: socket.socket) -> bytes:
-    """Everything until the other side closes or resets."""
-    parts = []
-    try:
-        while data := connection.recv(65536):
-            parts.append(data)
-    except ConnectionResetError:
-        pass
-    return b"".join(parts)
-
-
 def ask(runtime: RuntimeProcess, path: str, *headers: str, method: str = "GET") -> tuple[int, str]:
     lines = (f"{method} {path} HTTP/1.1", *headers, "Content-Length: 0", "Connection: close", "", "")
-    with connected(runtime) as connection:
+    with connected(runtime.port) as connection:
         connection.sendall("\r\n".join(lines).encode())
         answer = read(connection)
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -48,7 +30,7 @@ def ask(runtime: RuntimeProcess, path: str, *headers: str, method: str = "GET") 
 def seconds_until_closed(runtime: RuntimeProcess, said: bytes = b"") -> float:
     """How long the runtime keeps a connection on which this was said and nothing follows."""
     started = time.monotonic()
-    with connected(runtime, 30) as connection:
+    with connected(runtime.port, 30) as connection:
         connection.sendall(said)
         assert read(connection) == b""
     return time.monotonic() - started
@@ -106,7 +88,7 @@ def test_headers_up_to_32_kb_are_read_and_beyond_that_the_connection_is_closed(
 ) -> None:
     def knock(size: int) -> bytes:
         line = b"X-Fill: " + b"a" * 1000 + b"\r\n"
-        with connected(runtime) as connection:
+        with connected(runtime.port) as connection:
             head = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n".encode()
             try:
                 connection.sendall(head + line * (size // len(line)) + b"\r\n")
@@ -119,7 +101,7 @@ def test_headers_up_to_32_kb_are_read_and_beyond_that_the_connection_is_closed(
 
 
 def test_one_header_that_is_too_large_closes_the_connection(runtime: RuntimeProcess) -> None:
-    with connected(runtime) as connection:
+    with connected(runtime.port) as connection:
         connection.sendall(
             b"GET /health HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * (MAX_HEADER_BYTES + 1) + b"\r\n\r\n"
         )
@@ -127,7 +109,7 @@ def test_one_header_that_is_too_large_closes_the_connection(runtime: RuntimeProc
 
 
 def test_a_request_line_that_is_too_long_closes_the_connection(runtime: RuntimeProcess) -> None:
-    with connected(runtime) as connection:
+    with connected(runtime.port) as connection:
         connection.sendall(b"GET /" + b"a" * (MAX_HEADER_BYTES + 1) + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b" 200 " not in read(connection).split(b"\r\n")[0]
 
@@ -135,7 +117,7 @@ def test_a_request_line_that_is_too_long_closes_the_connection(runtime: RuntimeP
 def trickling(runtime: RuntimeProcess) -> float:
     """How long a header may go on whose bytes keep coming."""
     started = time.monotonic()
-    with connected(runtime) as connection:
+    with connected(runtime.port) as connection:
         connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n")
         try:
             while time.monotonic() - started < 20:
@@ -163,7 +145,7 @@ def second_on_a_kept_connection(runtime: RuntimeProcess) -> float:
 
 def body_that_comes_late(runtime: RuntimeProcess) -> bytes:
     """The answer to an upload whose body takes longer than a header may."""
-    with connected(runtime, 40) as connection:
+    with connected(runtime.port, 40) as connection:
         connection.sendall(
             b"PUT /bucket/slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\nConnection: close\r\n\r\nab"
         )

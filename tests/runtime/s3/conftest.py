@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +17,12 @@ import uvicorn
 from botocore.config import Config
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from millrace.runtime.s3 import blobs, multipart
 from millrace.runtime.s3.app import s3_app
 from millrace.runtime.s3.store import ObjectStore
 
 BUCKET = "bucket"
+SMALL_PART = 8
 
 
 @dataclass(frozen=True)
@@ -112,3 +116,12 @@ def server(tmp_path: Path, switch: Switch) -> Iterator[Server]:
 def s3(server: Server) -> Iterator[Any]:
     with connect(server.url) as client:
         yield client
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of a few bytes, and three folders instead of 256, for tests that make a disk hundreds of times."""
+    shards = ("00", "7f", "ff")
+    monkeypatch.setattr(multipart, "MIN_PART_SIZE", SMALL_PART)
+    monkeypatch.setattr(blobs, "SHARDS", shards)
+    monkeypatch.setattr(blobs, "_new_name", lambda: random.choice(shards) + uuid.uuid4().hex[2:])

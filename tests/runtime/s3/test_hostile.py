@@ -12,13 +12,14 @@ import socket
 import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote, unquote
 
 import psutil
 import pytest
 from tests.runtime.process import RuntimeProcess, until
+from tests.runtime.raw import connected, read
 
 from millrace.runtime.s3 import receiving
 
@@ -27,23 +28,6 @@ from .conftest import BUCKET, Server
 MIB = 1024 * 1024
 ALLOWED_GROWTH = 96 * MIB
 """Of the control process's memory, by one hostile request: what is asked of it is far more."""
-
-
-@contextmanager
-def connected(port: int, seconds: float = 20) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
-        yield connection
-
-
-def read(connection: socket.socket) -> bytes:
-    """Everything until the other side closes or resets."""
-    parts = []
-    try:
-        while data := connection.recv(65536):
-            parts.append(data)
-    except ConnectionResetError:
-        pass
-    return b"".join(parts)
 
 
 def ask(port: int, line: str, body: bytes = b"", *headers: str, length: int | None = None) -> tuple[int, bytes]:
