@@ -172,6 +172,31 @@ def test_names_are_filtered_by_a_part_that_is_no_pattern(database: Database, par
     assert names(database, name_contains=part) == found
 
 
+@pytest.mark.parametrize(
+    ("part", "found"),
+    [("TRAIN", ["Train-1", "retrain"]), ("%", ["50%"]), ("_", ["under_score"]), ("\\", ["back\\slash"]), ("x", [])],
+)
+def test_a_part_of_a_name_in_any_case_is_no_pattern_either(database: Database, part: str, found: list[str]) -> None:
+    for name in ("retrain", "Train-1", "50%", "under_score", "back\\slash"):
+        insert(database, name)
+    assert names(database, name_contains_any_case=part) == found
+
+
+@pytest.mark.parametrize(
+    "excerpt",
+    [
+        {"ended": "$.ended"},
+        {"ended": "$.ended", "last": "$.steps[#-1].Status", "reason": "$.reason", "pool": "$.pool", "late": "$.late"},
+    ],
+)
+def test_an_excerpt_holds_what_was_stored_to_the_last_digit(database: Database, excerpt: dict[str, str]) -> None:
+    document = {"ended": 1795275242.2412381, "steps": [{"Status": "a"}, {"Status": "b"}], "pool": {"Status": "c"}}
+    database.insert(KIND, "job", "arn", "Completed", document, {})
+    holds = {"ended": 1795275242.2412381, "last": "b", "reason": None, "pool": {"Status": "c"}, "late": None}
+    (found,) = database.list(KIND, Query(excerpt=excerpt))
+    assert found.document == {member: holds[member] for member in excerpt}
+
+
 def test_listings_are_filtered_by_status(database: Database) -> None:
     insert(database, "a", "Completed")
     insert(database, "b", "Failed")

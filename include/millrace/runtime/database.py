@@ -8,6 +8,7 @@ no object bytes and no log lines.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 import time
@@ -29,6 +30,9 @@ CREATE INDEX IF NOT EXISTS by_modification ON resources (kind, modified);
 CREATE TABLE IF NOT EXISTS tags (arn TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (arn, key));
 """
 SORT_COLUMNS = {"Name": "name", "CreationTime": "created", "Status": "status", "LastModifiedTime": "modified"}
+NOWHERE = "$[0]"
+"""A path in no document, ahead of those of an excerpt: of two and more SQLite makes an array of the values as they were
+written, of one the value itself, in which a time has lost its last digits."""
 
 
 class AlreadyExists(Exception):
@@ -65,6 +69,9 @@ class Query:
     modified_before: float | None = None
     document_equals: Mapping[str, str] = field(default_factory=dict)
     """Values by JSON path in the document."""
+    excerpt: Mapping[str, str] = field(default_factory=dict)
+    """What to give for the document, as members with the JSON path of each (None where there is nothing); all of it when
+    empty. SQLite reads a document in a third of the time in which Python does."""
     sort_by: str = "CreationTime"
     descending: bool = True
     offset: int = 0
@@ -158,7 +165,7 @@ class Database:
         where, values = ["kind = ?"], [kind]
         filters: list[tuple[str, Any]] = [
             ("instr(name, ?) > 0", query.name_contains),
-            ("instr(lower(name), lower(?)) > 0", query.name_contains_any_case),
+            (r"name LIKE ? ESCAPE '\'", _pattern(query.name_contains_any_case)),
             ("status = ?", query.status),
             ("created > ?", query.created_after),
             ("created < ?", query.created_before),
@@ -177,12 +184,15 @@ class Database:
         order = f"ORDER BY {column} {direction}, name {direction}"
         # The names first, which an index holds: a row holds a whole document, and most rows are passed over.
         names = f"SELECT kind, name FROM resources WHERE {' AND '.join(where)} {order} LIMIT ? OFFSET ?"  # noqa: S608
+        paths = (NOWHERE, *query.excerpt.values()) if query.excerpt else ()
+        document = f"json_extract(document{', ?' * len(paths)})" if paths else "document"
         with self._lock:
             rows = self._connection.execute(
-                f"SELECT resources.* FROM ({names}) JOIN resources USING (kind, name) {order}",  # noqa: S608 - all ours
-                (*values, query.limit, query.offset),
+                f"SELECT kind, name, arn, status, created, modified, {document} "  # noqa: S608 - all ours
+                f"FROM ({names}) JOIN resources USING (kind, name) {order}",
+                (*paths, *values, query.limit, query.offset),
             ).fetchall()
-        return map(_resource, rows)
+        return (_resource(row, tuple(query.excerpt)) for row in rows)
 
     def all(self, kind: str, *statuses: str) -> Iterator[Resource]:
         """Every resource of a kind that is in one of `statuses`, oldest first."""
@@ -214,6 +224,13 @@ class Database:
             self._connection.executemany("DELETE FROM tags WHERE arn = ? AND key = ?", [(arn, key) for key in keys])
 
 
-def _resource(row: tuple[Any, ...]) -> Resource:
-    kind, name, arn, status, created, modified, document = row
-    return Resource(kind, name, arn, status, created, modified, json.loads(document))
+def _pattern(part: str | None) -> str | None:
+    """What LIKE, which ignores the case of A to Z, finds a part of a name with."""
+    return None if part is None else "%" + re.sub(r"([%_\\])", r"\\\1", part) + "%"
+
+
+def _resource(row: tuple[Any, ...], excerpt: tuple[str, ...] = ()) -> Resource:
+    kind, name, arn, status, created, modified, text = row
+    content = json.loads(text)
+    document = dict(zip(excerpt, content[1:], strict=True)) if excerpt else content
+    return Resource(kind, name, arn, status, created, modified, document)

@@ -103,6 +103,8 @@ class JobType(ABC):
     """Between TERM and KILL when the job is stopped."""
     list_filters: ClassVar[Mapping[str, str]] = {}
     """Filters of List that only this kind has, with the JSON path in the document that each looks at."""
+    summary_excerpt: ClassVar[Mapping[str, str]] = {}
+    """What `summary` needs of the document: members, with the JSON path of each."""
     uploads_when_stopped: ClassVar[bool] = False
     uploads_when_failed: ClassVar[bool] = False
 
@@ -171,7 +173,7 @@ class JobType(ABC):
         """The members of Describe that only this kind has."""
 
     def summary(self, job: Resource) -> dict[str, Any]:
-        """The members of a listing's rows that only this kind has."""
+        """The members of a listing's rows that only this kind has, from a job that holds `summary_excerpt`."""
         return {}
 
     def undeletable_because(self, job: Resource) -> str:

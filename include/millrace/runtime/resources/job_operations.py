@@ -21,6 +21,13 @@ LIST_FILTERS = (
     "NextToken", "MaxResults", "NameContains", "StatusEquals", "SortBy", "SortOrder", "CreationTimeAfter",
     "CreationTimeBefore", "LastModifiedTimeAfter", "LastModifiedTimeBefore",
 )  # fmt: skip
+SUMMARY_EXCERPT = {
+    "ended": "$.ended",
+    "secondary_status": "$.transitions[#-1].Status",
+    "reason": "$.reason",
+    "exit_message": "$.exit_message",
+}
+"""What a listing's row needs of a document, for every kind."""
 Operation = Callable[[dict[str, Any], str], dict[str, Any] | None]
 
 
@@ -143,7 +150,8 @@ class JobOperations:
     def list(self, params: dict[str, Any], region: str) -> dict[str, Any]:
         prefix = self._type.prefix
         unless_offered(f"List{prefix}s", params, (*LIST_FILTERS, *self._type.list_filters))
-        jobs, token = page(self._host.database, self._type.kind, params, self._type.list_filters)
+        excerpt = {**SUMMARY_EXCERPT, **self._type.summary_excerpt}
+        jobs, token = page(self._host.database, self._type.kind, params, self._type.list_filters, excerpt)
         summaries = [self._summary(job) for job in jobs]
         return {f"{prefix}Summaries": summaries, "NextToken": token}
 
@@ -175,9 +183,9 @@ class JobOperations:
             f"{prefix}Status": job.status,
             "CreationTime": job.created,
             "LastModifiedTime": job.modified,
-            f"{prefix.removesuffix('Job')}EndTime": job.document.get("ended"),
+            f"{prefix.removesuffix('Job')}EndTime": job.document["ended"],
             **self._type.summary(job),
-            "SecondaryStatus": job.document["transitions"][-1]["Status"],
-            "FailureReason": job.document.get("reason"),
-            "ExitMessage": job.document.get("exit_message"),
+            "SecondaryStatus": job.document["secondary_status"],
+            "FailureReason": job.document["reason"],
+            "ExitMessage": job.document["exit_message"],
         }

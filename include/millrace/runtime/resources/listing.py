@@ -14,12 +14,17 @@ DEFAULT_PAGE = 10
 
 
 def page(
-    database: Database, kind: str, params: dict[str, Any], filters: Mapping[str, str] = {}
+    database: Database,
+    kind: str,
+    params: dict[str, Any],
+    filters: Mapping[str, str] = {},
+    excerpt: Mapping[str, str] = {},
 ) -> tuple[list[Resource], str | None]:
     """One page of a kind, and the token of the next page or None.
 
     Args:
         filters: parameters of this kind's own, with the JSON path in the document that each is compared with.
+        excerpt: what the rows need of each document, as in a Query.
 
     Raises:
         ValidationException: the token is not one that this runtime gave.
@@ -38,6 +43,7 @@ def page(
             sort_by=params.get("SortBy", "CreationTime"),
             descending=params.get("SortOrder", "Descending") == "Descending",
             document_equals={path: params[name] for name, path in filters.items() if name in params},
+            excerpt=excerpt,
             offset=offset,
             limit=limit + 1,
         ),

@@ -58,6 +58,7 @@ class TrainingJobs(JobType):
     grace_seconds = 120
     uploads_when_stopped = True
     list_filters: ClassVar[Mapping[str, str]] = {"WarmPoolStatusEquals": "$.warm_pool.Status"}
+    summary_excerpt: ClassVar[Mapping[str, str]] = {"warm_pool": "$.warm_pool"}
 
     def check(self, request: dict[str, Any], host: Host) -> None:
         training_checks.check(request)
