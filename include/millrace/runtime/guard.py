@@ -6,12 +6,15 @@ there. So the Host header must be one of ours, and any Origin is foreign: no pag
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Any
+from typing import Any, cast
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from .gathering import GatheringTransport
 
 MAX_HEADER_BYTES = 32 * 1024
 MAX_HEADER_SECONDS = 10
@@ -58,6 +61,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     _header_bytes = 0
     _header_since: float | None = None
     _header_timer: Any = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(cast(asyncio.Transport, GatheringTransport(transport, self.loop)))
 
     def data_received(self, data: bytes) -> None:
         if self._header_since is None and self.cycle is None:

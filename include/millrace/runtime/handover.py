@@ -32,7 +32,7 @@ async def serve(app: ASGIApp, pair: socket.socket, unix_path: Path) -> None:
     """Serve connections that arrive over `pair`, and those made to `unix_path`, until the pair closes."""
     config = uvicorn.Config(
         app, http=BoundedHttpProtocol, ws="none", lifespan="on", log_level="warning", access_log=False,
-        timeout_keep_alive=75, timeout_graceful_shutdown=2, server_header=False,
+        timeout_keep_alive=75, timeout_graceful_shutdown=2, server_header=False, proxy_headers=False,
     )  # fmt: skip
     server = uvicorn.Server(config)
     loop = asyncio.get_running_loop()
