@@ -21,6 +21,18 @@ OTHER = "\0other"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Indices:
+    """Other measures of the same change, for information: nothing is decided by them."""
+
+    psi: float
+    """Population stability index, over the baseline's deciles or over categories."""
+    jensen_shannon: float
+    """Distance over the same bins, from 0 to 1."""
+    wasserstein: float | None
+    """Of numbers, in standard deviations of the baseline; None for categories, and where the baseline was constant."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
     method: str
     """`KS` or `L-infinity`."""
@@ -28,8 +40,8 @@ class Comparison:
     """From 0 (same distribution) to 1 (nothing in common)."""
     p_value: float
     """Of this column alone, not adjusted."""
-    psi: float | None
-    """Population stability index; None where no value is left."""
+    indices: Indices | None
+    """None where no value is left."""
 
 
 def compare(old: ColumnSummary, new: ColumnSummary) -> Comparison | None:
@@ -40,28 +52,39 @@ def compare(old: ColumnSummary, new: ColumnSummary) -> Comparison | None:
         return _categories(old, new)
     if isinstance(old, NumericSummary | TextSummary) and not new.present and new.missing:
         method = "KS" if isinstance(old, NumericSummary) else "L-infinity"
-        return Comparison(method=method, distance=1.0, p_value=0.0, psi=None)
+        return Comparison(method=method, distance=1.0, p_value=0.0, indices=None)
     return None
 
 
 def _numbers(old: NumericSummary, new: NumericSummary) -> Comparison:
     samples = (old.values, old.weights, new.values, new.weights)
     gap = distance.ks_distance(*samples)
+    bins = distance.decile_counts(*samples)
     return Comparison(
         method="KS",
         distance=gap,
         p_value=distance.ks_p_value(gap, old.present, new.present),
-        psi=distance.psi(*distance.decile_counts(*samples)),
+        indices=Indices(
+            psi=distance.psi(*bins),
+            jensen_shannon=distance.jensen_shannon(*bins),
+            wasserstein=distance.wasserstein(*samples) / old.std_dev if old.std_dev else None,
+        ),
     )
 
 
 def _categories(old: TextSummary, new: TextSummary) -> Comparison:
     counts = new.categories | ({OTHER: new.other} if new.other else {})
     keys = sorted(old.categories.keys() | counts.keys())
-    bins = [np.array([side.get(key, 0) for key in keys], dtype=np.float64) for side in (old.categories, counts)]
+    before, after = (
+        np.array([side.get(key, 0) for key in keys], dtype=np.float64) for side in (old.categories, counts)
+    )
     return Comparison(
         method="L-infinity",
         distance=distance.linf_distance(old.categories, counts),
         p_value=distance.chi_squared_p_value(old.categories, counts),
-        psi=distance.psi(*bins),
+        indices=Indices(
+            psi=distance.psi(before, after),
+            jensen_shannon=distance.jensen_shannon(before, after),
+            wasserstein=None,
+        ),
     )

@@ -5,7 +5,10 @@ rows behind them. What is not here: any decision (`drift`), and any test on more
 
 References: Kolmogorov (1933) and Smirnov (1939), with the small-sample term of Stephens, "Use of the
 Kolmogorov-Smirnov, Cramer-von Mises and related statistics without extensive tables", JRSS B, 1970. Pearson (1900) for
-chi-squared. Siddiqi, "Credit risk scorecards", 2006, for PSI. Benjamini and Hochberg, "Controlling the false discovery
+chi-squared. Siddiqi, "Credit risk scorecards", 2006, for PSI. Lin, "Divergence measures based on the Shannon entropy", IEEE
+Transactions on Information Theory, 1991, and Endres and Schindelin, "A new metric for probability distributions", same
+journal, 2003, for Jensen-Shannon. Vallender, "Calculation of the Wasserstein distance between probability distributions
+on the line", Theory of Probability and its Applications, 1974. Benjamini and Hochberg, "Controlling the false discovery
 rate", JRSS B, 1995.
 """
 
@@ -15,7 +18,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.special import chdtrc, kolmogorov
+from scipy.special import chdtrc, kolmogorov, rel_entr
 
 from millrace.monitoring.summary import Floats
 
@@ -104,6 +107,39 @@ def psi(expected: Floats, actual: Floats) -> float:
     """
     p, q = ((rows + 0.5) / (rows + 0.5).sum() for rows in (expected, actual))
     return float(((q - p) * np.log(q / p)).sum())
+
+
+def jensen_shannon(a: Floats, b: Floats) -> float:
+    """The Jensen-Shannon distance of two histograms over the same bins: the root of the divergence in bits, from 0 to 1.
+
+    Args:
+        a, b: rows in each bin, shape (bins,); neither is all zero.
+
+    >>> jensen_shannon(np.array([1.0, 1]), np.array([5.0, 5]))
+    0.0
+    >>> jensen_shannon(np.array([1.0, 0]), np.array([0.0, 1]))
+    1.0
+    """
+    p, q = a / a.sum(), b / b.sum()
+    middle = (p + q) / 2
+    # rel_entr is 0 where a bin is empty on its own side, which is the limit.
+    divergence = (rel_entr(p, middle) + rel_entr(q, middle)).sum() / 2 / math.log(2)
+    return math.sqrt(max(0.0, float(divergence)))
+
+
+def wasserstein(a: Floats, a_weights: Floats, b: Floats, b_weights: Floats) -> float:
+    """The Wasserstein-1 distance: how far the rows of one sample have to be moved, on average, to become the other.
+
+    Args:
+        a, b: sorted values, shapes (n,) and (m,); the result is in their unit.
+        a_weights, b_weights: rows behind each value, same shapes, positive.
+
+    >>> wasserstein(np.array([1.0, 2]), np.ones(2), np.array([4.0, 5]), np.ones(2))
+    3.0
+    """
+    points = np.union1d(a, b)
+    gaps = np.abs(_cumulative(points, a, a_weights) - _cumulative(points, b, b_weights))
+    return float((gaps[:-1] * np.diff(points)).sum())
 
 
 def decile_counts(a: Floats, a_weights: Floats, b: Floats, b_weights: Floats) -> tuple[Floats, Floats]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from millrace.monitoring.checks import check
-from millrace.monitoring.comparison import Comparison, compare
+from millrace.monitoring.comparison import Comparison, Indices, compare
 from millrace.monitoring.constraints_file import Constraints, FeatureConstraints
 from millrace.monitoring.distance import benjamini_hochberg
 from millrace.monitoring.errors import FormatError
@@ -42,8 +42,8 @@ class FeatureDrift:
     threshold: float
     p_value: float
     """Adjusted for the number of features."""
-    psi: float | None
-    """Population stability index, for information only; None where no value is left."""
+    indices: Indices | None
+    """Other measures, for information only; None where no value is left."""
     drifted: bool
 
 
@@ -116,13 +116,13 @@ def _judge(feature: FeatureConstraints, found: Comparison, p_value: float, alpha
         distance=found.distance,
         threshold=config.comparison_threshold,
         p_value=p_value,
-        psi=found.psi,
+        indices=found.indices,
         drifted=significant and found.distance > config.comparison_threshold,
     )
 
 
 def _violation(feature: FeatureDrift) -> Violation:
-    psi = "no value is left" if feature.psi is None else f"PSI {feature.psi:.3f}"
+    psi = "no value is left" if feature.indices is None else f"PSI {feature.indices.psi:.3f}"
     return Violation(
         feature_name=feature.name,
         constraint_check_type=DRIFT,
