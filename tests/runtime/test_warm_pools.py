@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,11 @@ import botocore.exceptions
 import pytest
 
 from millrace.runtime import clock, fault_plan
+from millrace.runtime.database import Database
 from millrace.runtime.fault_plan import Rule
-from millrace.runtime.faults import HoldJob
-from tests.runtime.jobs import CLUSTER, Jobs
-from tests.runtime.process import IMAGE, RuntimeProcess, until
+from millrace.runtime.faults import CrashHost, HoldJob
+from tests.runtime.jobs import CLUSTER, Jobs, archive
+from tests.runtime.process import IMAGE, RuntimeProcess, needs_sandbox, until
 
 WHOLE_MACHINE = {**CLUSTER, "InstanceType": "ml.m5.24xlarge"}
 COUNT = (
@@ -105,6 +108,98 @@ def test_pool_survives_the_runtime(jobs: Jobs, own_runtime: RuntimeProcess) -> N
     assert jobs.model_files(jobs.end("training", second))["runs"] == b"x\nx\n"
     assert pool(jobs, first)["ReusedByJob"] == second
     assert pool(jobs, first)["ResourceRetainedBillableTimeInSeconds"] < 30
+
+
+@pytest.fixture
+def silent_index() -> Iterator[str]:
+    """A package index that takes connections and never answers: a job that asks it is staged for ever."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    yield f"http://127.0.0.1:{server.server_port}/simple/"
+    server.server_close()
+
+
+@needs_sandbox
+@pytest.mark.parametrize("is_recorded", [True, False], ids=["recorded", "killed-before-it-was-recorded"])
+def test_pool_and_its_cache_stay_with_a_job_whose_staging_a_kill_has_cut_off(
+    jobs: Jobs, own_runtime: RuntimeProcess, silent_index: str, is_recorded: bool
+) -> None:
+    first = train(jobs)
+    jobs.end("training", first)
+    packages, code = own_runtime.data_dir / "packages", "code/silent.tar.gz"
+    requirements = f"--index-url {silent_index}\n--retries 0\n--timeout 4\nsix\n"
+    jobs.put(code, archive({"train.py": "", "requirements.txt": requirements}))
+    second = jobs.training(
+        "", ResourceConfig={**WHOLE_MACHINE, "KeepAlivePeriodInSeconds": 600},
+        HyperParameters={"sagemaker_program": "train.py", "sagemaker_submit_directory": f"s3://bucket/{code}"},
+    )  # fmt: skip
+    until(lambda: list(packages.glob("new-*")), 20, "the installation, in the midst of staging")
+    own_runtime.kill()
+    if not is_recorded:
+        _rewrite(own_runtime, first, Status="Available", ReusedByJob=None)
+    own_runtime.start()
+    until(lambda: list(packages.glob("new-*")), 20, "the installation again")
+    assert (pool(jobs, first)["Status"], pool(jobs, first)["ReusedByJob"]) == ("Reused", second)
+    assert pool(jobs, second)["Status"] == "InUse"
+    assert [(cache / "runs").read_text() for cache in _kept(own_runtime)] == ["x\n"]
+    jobs.sagemaker.stop_training_job(TrainingJobName=second)
+    assert jobs.end("training", second)["TrainingJobStatus"] == "Stopped"
+    until(lambda: not _kept(own_runtime), 10, "the removal of a cache that nobody will find")
+
+
+def test_pool_keeps_its_cache_when_the_runtime_is_killed_before_it_is_put_aside(
+    jobs: Jobs, own_runtime: RuntimeProcess
+) -> None:
+    first = train(jobs)
+    jobs.end("training", first)
+    (kept,) = until(lambda: _kept(own_runtime), 10)
+    own_runtime.kill()
+    left = kept.parents[1] / "algo-1/ml/sagemaker/warmpoolcache"
+    left.parent.mkdir(parents=True)
+    kept.rename(left)
+    own_runtime.start()
+    assert jobs.model_files(jobs.end("training", train(jobs)))["runs"] == b"x\nx\n"
+
+
+def test_cache_of_a_pool_that_was_ended_just_before_a_kill_is_removed(jobs: Jobs, own_runtime: RuntimeProcess) -> None:
+    first = train(jobs)
+    jobs.end("training", first)
+    until(lambda: _kept(own_runtime), 10, "the cache put aside")
+    own_runtime.kill()
+    _rewrite(own_runtime, first, Status="Terminated")
+    own_runtime.start()
+    until(lambda: not _kept(own_runtime), 10, "the removal")
+
+
+def test_job_that_is_stopped_while_it_waits_for_another_host_has_no_pool_in_use(
+    jobs: Jobs, own_runtime: RuntimeProcess
+) -> None:
+    held = Rule(HoldJob(hold_seconds=1), operation="CreateTrainingJob", name="first", times=1)
+    struck = Rule(CrashHost(run_seconds=3), operation="CreateTrainingJob", name="second", times=1)
+    fault_plan.write(own_runtime.data_dir, [held, struck])
+    train(jobs, seconds=0, name="first", script="sleep 600")
+    train(jobs, name="second", script="sleep 600", ResourceConfig={**CLUSTER, "KeepAlivePeriodInSeconds": 600},
+          RetryStrategy={"MaximumRetryAttempts": 1})  # fmt: skip
+    until(lambda: _secondary(jobs, "first") == "Training", 20, "the start of the job that came first")
+    until(lambda: _secondary(jobs, "second") == "Pending", 20, "the wait for another host")
+    jobs.sagemaker.stop_training_job(TrainingJobName="second")
+    assert jobs.end("training", "second")["TrainingJobStatus"] == "Stopped"
+    assert pool(jobs, "second")["Status"] == "Terminated"
+
+
+def _secondary(jobs: Jobs, name: str) -> str:
+    return str(jobs.sagemaker.describe_training_job(TrainingJobName=name)["SecondaryStatus"])
+
+
+def _kept(runtime: RuntimeProcess) -> list[Path]:
+    """The caches that are put aside."""
+    return list(runtime.data_dir.glob("jobs/*/warm/0"))
+
+
+def _rewrite(runtime: RuntimeProcess, name: str, **pool: Any) -> None:
+    """Let the record of a pool be what a kill has left, while the runtime is down."""
+    database = Database(runtime.data_dir / "runtime.sqlite")
+    database.change("training-job", name, lambda document: document["warm_pool"].update(pool))
+    database.close()
 
 
 def test_update_keeps_a_pool_longer_or_ends_it(jobs: Jobs, own_runtime: RuntimeProcess) -> None:

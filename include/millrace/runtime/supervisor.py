@@ -110,12 +110,10 @@ class Supervisor:
         found = [(kind, job) for kind in self._types for job in self._host.database.all(kind, *ACTIVE)]
         for kind, job in sorted(found, key=lambda pair: pair[1].created):
             running = Running(self._types[kind], job)
-            if job.document["phase"] == "staging":
-                self._change(running, _queued_again)
-            elif "lease" in job.document:
+            if "lease" in job.document:
                 self._leases.hold(lease_from(job.document["lease"]))
             self._running[running.key] = running
-        self._pools.start()
+        self._pools.start([job for _, job in found])
         self._sweep()
         self._thread.start()
 
@@ -209,7 +207,8 @@ class Supervisor:
             self._finish(running, *running.fault.ending)
             return
         shares = capacity.shares_of(job.document["instance_types"], len(self._host.config.gpus))
-        pool_of, lease = self._pools.claim(job) or ("", None)
+        pool = self._pools.claim(job)
+        lease = lease_from(pool.document["lease"]) if pool else None
         if lease is None and not self._is_full:
             lease = self._leases.take(shares, named_hosts=self._host.sandboxed)
             if lease is None and self._pools.make_room():
@@ -223,7 +222,7 @@ class Supervisor:
         def edit(document: dict[str, Any]) -> None:
             document["lease"] = asdict(lease)
             document["phase"] = "staging"
-            document["warm_from"] = pool_of
+            document["warm_from"] = pool.name if pool else ""
             if keep_alive_seconds(document["request"]):
                 document["warm_pool"] = {"Status": IN_USE}
             transition(document, now, "Downloading", "Downloading input data")
@@ -231,12 +230,18 @@ class Supervisor:
         try:
             self._change(running, edit)
         except Exception:
-            self._leases.free(lease)
+            if pool:
+                self._pools.put_back(pool)
+            else:
+                self._leases.free(lease)
             raise
+        if pool:
+            self._pools.hand_over(pool, job)
         running.is_pending = False
-        running.work = self._begin(self._stage, running.job_type, running.job)
+        self._when_staging(running)
 
     def _stage(self, job_type: JobType, job: Resource) -> None:
+        self._pools.take_cache_back(job)
         job_type.stage(job, self._host)
         self._pools.restore_cache(job)
 
@@ -260,7 +265,9 @@ class Supervisor:
         )
 
     def _when_staging(self, running: Running) -> None:
-        if running.work is None or not running.work.done():
+        if running.work is None:  # not begun, or cut off by the end of an earlier life
+            running.work = self._begin(self._stage, running.job_type, running.job)
+        if not running.work.done():
             return
         running.work.result()
         if running.job.status == "Stopping":
@@ -513,6 +520,7 @@ class Supervisor:
             self._pools.keep(running.job)
         elif "lease" in job.document:
             self._free(lease_from(job.document["lease"]))
+        self._pool.submit(self._pools.drop_cache, running.job)
         self._pool.submit(_remove_trees, self._host.folder(job))
 
     def _free(self, lease: Lease) -> None:
@@ -543,12 +551,6 @@ def _tell_gpus(instance_type: str, instance: Instance, lease: Lease, index: int)
     wanted, given = capacity.share_of(instance_type).gpus, len(lease.gpus[index]) if lease.gpus else 0
     if given < wanted:
         instance.say(f"[millrace] {instance_type} has {wanted} GPUs; of this machine the instance gets {given}")
-
-
-def _queued_again(document: dict[str, Any]) -> None:
-    """Staging was cut off: the job gets its instances anew."""
-    document["phase"] = "queued"
-    document.pop("lease", None)
 
 
 def _look(syncs: list[FolderSync], *, final: bool) -> None:

@@ -14,18 +14,21 @@ from __future__ import annotations
 import json
 import logging
 import threading
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from . import trees
 from .database import Query, Resource
 from .jobs import Host
-from .leases import Lease, Leases, lease_from
+from .leases import Leases, lease_from
 
 log = logging.getLogger(__name__)
 KIND, EVERYTHING = "training-job", 2**31
 CACHE = "sagemaker/warmpoolcache"
 """Below /opt/ml."""
+KEPT = "warm"
+"""Where the caches of a pool lie, below the folder of the job that left it."""
 AVAILABLE, REUSED, IN_USE, TERMINATED = "Available", "Reused", "InUse", "Terminated"
 MATCHED = ("RoleArn", "VpcConfig", "EnableInterContainerTrafficEncryption", "EnableNetworkIsolation")
 
@@ -44,61 +47,97 @@ class WarmPools:
         self._available: dict[str, Resource] = {}
         """The jobs that have left a pool, oldest first, by name."""
 
-    def start(self) -> None:
-        """Find the pools of an earlier life."""
+    def start(self, active: Iterable[Resource]) -> None:
+        """Find the pools of an earlier life, and end what it has left undone with them.
+
+        Args:
+            active: the jobs that have not ended; some have taken over a pool.
+        """
+        heirs = {job.document["warm_from"]: job for job in active if job.document.get("warm_from")}
         left = Query(
             document_equals={"$.warm_pool.Status": AVAILABLE},
             sort_by="LastModifiedTime",
             descending=False,
             limit=EVERYTHING,
         )
-        for job in self._host.database.each(KIND, left):
-            self._leases.hold(lease_from(job.document["lease"]))
-            self._available[job.name] = job
+        for job in list(self._host.database.each(KIND, left)):
+            if job.name in heirs:
+                self.hand_over(job, heirs[job.name])
+            else:
+                self._leases.hold(lease_from(job.document["lease"]))
+                self.keep(job)
+        sources = [self._host.database.get(KIND, name) for name in heirs]
+        needed = {self._host.folder(job) for job in (*self._available.values(), *sources) if job}
+        folders = (self._host.config.data_dir / "jobs").glob(f"*/{KEPT}")
+        trees.remove(folder for folder in folders if folder.parent not in needed)
 
     def left_by(self, job: Resource, status: str, now: float) -> dict[str, Any] | None:
         """The pool that a job leaves when it ends like this, for its document; None if it asked for none."""
         seconds = keep_alive_seconds(job.document["request"])
-        if job.kind != KIND or not seconds or "lease" not in job.document:
+        if job.kind != KIND or not seconds or "warm_pool" not in job.document:  # it never had instances
             return None
         if status != "Completed":
             return {"Status": TERMINATED, "since": now, "ended": now}
         return {"Status": AVAILABLE, "since": now, "until": now + seconds}
 
     def keep(self, job: Resource) -> None:
-        """Put the lease and the cache of a job, whose document says that it leaves a pool, aside for the next."""
+        """Put the lease and the cache of a job, whose document says that it leaves a pool, aside for the next.
+
+        It may be done twice: the cache is moved at once.
+        """
         for index in range(job.document["instances"]):
-            ml, kept = self._host.instance_folder(job, index) / "ml", self._cache(job, index)
-            trees.remove([kept])
             try:
-                _move(ml, CACHE, kept)
+                _move(self._host.instance_folder(job, index) / "ml", CACHE, self._cache(job, index))
             except OSError as error:
                 log.warning("the cache of %s is not kept: %s", job.name, error)
         with self._lock:
             self._available[job.name] = job
 
-    def claim(self, job: Resource) -> tuple[str, Lease] | None:
-        """The pool that fits a job, by the name of the job that has left it, and its lease; both are the job's from now on.
-        None when there is none."""
+    def claim(self, job: Resource) -> Resource | None:
+        """The job whose pool fits another, out of everyone else's reach: it is to be handed over, or put back. None when
+        there is none."""
         with self._lock:
             if job.kind != KIND:
                 return None
             found = next((pool for pool in self._available.values() if _key(pool) == _key(job)), None)
-            if found is None:
-                return None
-            self._end(found, REUSED, job.name)
-        return found.name, lease_from(found.document["lease"])
+            return self._available.pop(found.name) if found else None
+
+    def hand_over(self, pool: Resource, heir: Resource) -> None:
+        """Record who has a claimed pool. The heir's own document says so before: a runtime that is killed between the two
+        finds there that the pool is taken."""
+        with self._lock:
+            self._end(pool, REUSED, heir.name)
+
+    def put_back(self, pool: Resource) -> None:
+        """A claimed pool is not taken after all."""
+        with self._lock:
+            self._available[pool.name] = pool
 
     def restore_cache(self, job: Resource) -> None:
         """Give a job that has taken over a pool the cache that lies there."""
-        source = self._host.database.get(KIND, job.document.get("warm_from", ""))
-        if source is not None:
-            for index in range(job.document["instances"]):
-                target = self._host.instance_folder(job, index) / "ml" / CACHE
+        for kept, target in self._caches(job):
+            if kept.is_dir():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                kept = self._cache(source, index)
-                if kept.is_dir():
-                    kept.rename(target)
+                kept.rename(target)
+
+    def take_cache_back(self, job: Resource) -> None:
+        """Undo `restore_cache` for a job that has not run since: it is staged again, which begins with empty folders."""
+        for kept, target in self._caches(job):
+            if target.is_dir() and not kept.exists():
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                target.rename(kept)
+
+    def drop_cache(self, job: Resource) -> None:
+        """Remove the cache that a job which has ended was to find and has not: it was stopped before."""
+        trees.remove(kept for kept, _ in self._caches(job))
+
+    def _caches(self, job: Resource) -> Iterator[tuple[Path, Path]]:
+        """Where the caches of the pool that a job has taken over lie, and where the job is to find them."""
+        source = self._host.database.get(KIND, job.document.get("warm_from", ""))
+        if source is None:
+            return
+        for index in range(job.document["instances"]):
+            yield self._cache(source, index), self._host.instance_folder(job, index) / "ml" / CACHE
 
     def expire(self) -> None:
         """End the pools whose time is over."""
@@ -153,7 +192,7 @@ class WarmPools:
         self._available.pop(job.name, None)
 
     def _cache(self, job: Resource, index: int) -> Path:
-        return self._host.folder(job) / "warm" / str(index)
+        return self._host.folder(job) / KEPT / str(index)
 
 
 def status_of(job: Resource) -> dict[str, Any] | None:
