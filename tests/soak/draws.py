@@ -42,6 +42,8 @@ JOBS: Mapping[Callable[[str, random.Random], Work], int] = {
 }
 KILLED_FIRST = (None, None, "millrace.runtime.control", "millrace.runtime.control", "millrace.runtime.router")
 """Which process of the runtime is killed before its front is; the front takes the others with it."""
+LONG = 3600
+"""Until another plan is drawn."""
 FAULTS: tuple[Callable[[], Rule], ...] = (
     lambda: Rule(Throttle(), operation="Describe*", times=2),
     lambda: Rule(LoseResponse(), operation="CreateProcessingJob", times=1),
@@ -51,10 +53,13 @@ FAULTS: tuple[Callable[[], Rule], ...] = (
     lambda: Rule(Delay(after_seconds=0.2), operation="Stop*", times=1),
     lambda: Rule(FailJob(reason=work.DRAWN_FAILURE), operation="CreateProcessingJob", times=1),
     lambda: Rule(CrashHost(run_seconds=0.1), operation="CreateTrainingJob", times=1),
-    lambda: Rule(CrashHost(run_seconds=1.5), operation="CreateTrainingJob", name="*-checkpoint", times=1),
+    lambda: Rule(CrashHost(run_seconds=1.5), operation="CreateTrainingJob", name="*-checkpoint", seconds=LONG),
     lambda: Rule(InterruptJob(run_seconds=0.3), operation="CreateTrainingJob", name="*-spot", times=1),
     lambda: Rule(
-        InterruptJob(run_seconds=1.0, strikes_in_all=2), operation="CreateTrainingJob", name="*-checkpoint", times=2
+        InterruptJob(run_seconds=1.0, strikes_in_all=2),
+        operation="CreateTrainingJob",
+        name="*-checkpoint",
+        seconds=LONG,
     ),
 )
 FAULTS_AT_ONCE = 4

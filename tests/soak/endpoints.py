@@ -137,6 +137,7 @@ class Endpoints:
         if shims:
             with contextlib.suppress(psutil.NoSuchProcess):
                 dice.choice(shims).kill()
+                self._books.done["model server killed"] += 1
 
     def balance(self, restart: Callable[[], None]) -> None:
         """Every endpoint is as it was acknowledged, also after another kill; and when it is deleted nothing is left.

@@ -106,11 +106,15 @@ class Soak:
         self._books.objects[key] = None
 
     def update_pool(self, draw: Draw) -> None:
-        """Keep the pool of some job longer, or end it; most have none that is available."""
-        recent = self._books.recent(MOST_ACTIVE, what="pool")
-        if not recent:
+        """Keep some pool longer, or end it; it may go to another job meanwhile."""
+        seconds = draw.dice.choice([0, 2, 900, 900])
+        try:
+            rows = self._jobs.sagemaker.list_training_jobs(WarmPoolStatusEquals="Available")["TrainingJobSummaries"]
+        except REFUSED:
             return
-        name, seconds = draw.dice.choice(recent), draw.dice.choice([0, 2, 900])
+        if not rows:
+            return
+        name = draw.dice.choice(rows)["TrainingJobName"]
         self._books.kept_alive.pop(name, None)
         try:
             self._jobs.sagemaker.update_training_job(
