@@ -1,0 +1,153 @@
+"""What drift detectors find: how often a planted change is named, and how often one is named where there is none.
+
+Streams with planted changes (`millrace.monitoring.planted`) are judged window by window by Millrace's drift decision and,
+in an environment of their own, by Evidently's and NannyML's defaults, on the same rows. *Power* is the share of windows in
+which the changed column is named; *false alarms* are the shares of windows and of columns that are named where nothing has
+changed. Each answer is for one window alone: nothing waits for a second one.
+
+    python -m benchmarks.drift_power [--windows 500,2000,10000] [--repetitions 40]
+    python -m benchmarks.drift_power --quick
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.figures import emit
+from benchmarks.peer import HERE, interpreter
+from millrace.monitoring.constraints_file import suggest
+from millrace.monitoring.drift import decide
+from millrace.monitoring.planted import NO_CHANGE, Change, Stream
+from millrace.monitoring.profile import DatasetProfile
+
+REFERENCE_WINDOWS = 10
+"""The reference is as long as so many windows, from days on which nothing has changed."""
+PLANTED: Sequence[tuple[str, float, str]] = (
+    (NO_CHANGE, 0.0, ""),
+    ("mean", 0.1, "score"),
+    ("mean", 0.3, "score"),
+    ("mean", 0.5, "score"),
+    ("variance", 1.25, "score"),
+    ("variance", 1.5, "score"),
+    ("shape", 0.7, "score"),
+    ("shape", 0.9, "score"),
+    ("missing", 0.02, "income"),
+    ("missing", 0.1, "income"),
+    ("category", 0.05, "region"),
+    ("category", 0.15, "region"),
+    ("correlation", 0.6, ""),
+    ("label", 0.1, "repaid"),
+    ("label", 0.3, "repaid"),
+)
+"""Kind, size, and the column that is to be named; none where no column's own distribution changes."""
+DETECTORS = ("millrace", "evidently", "nannyml")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One change at one size of the window, and the columns that each detector named, window by window."""
+
+    kind: str
+    size: float
+    column: str
+    rows: int
+    named: dict[str, list[list[str]]]
+    columns: int
+
+    def power(self, detector: str) -> float:
+        """The share of windows in which the changed column was named."""
+        return float(np.mean([self.column in names for names in self.named[detector]]))
+
+    def alarms(self, detector: str) -> tuple[float, float]:
+        """The shares of windows with any name, and of columns that were named."""
+        names = self.named[detector]
+        return float(np.mean([bool(n) for n in names])), sum(map(len, names)) / (len(names) * self.columns)
+
+
+def millrace(reference: pa.Table, windows: Sequence[pa.Table]) -> list[list[str]]:
+    """The columns that the drift gate names: drifted, or with fewer values than the baseline."""
+    baseline = summary(reference)
+    found = []
+    for window in windows:
+        result = decide(baseline, summary(window), suggest(baseline))
+        found.append(sorted({violation.feature_name for violation in result.violations}))
+    return found
+
+
+def summary(table: pa.Table) -> Any:
+    profile = DatasetProfile()
+    for batch in table.to_batches():
+        profile.add(batch)
+    return profile.summary()
+
+
+def peers(reference: pa.Table, windows: Sequence[pa.Table]) -> dict[str, list[list[str]]]:
+    with tempfile.TemporaryDirectory(prefix="millrace-drift-") as name:
+        folder = Path(name)
+        pq.write_table(reference, folder / "reference.parquet")
+        numbered = [w.append_column("window", pa.array([index] * w.num_rows)) for index, w in enumerate(windows)]
+        pq.write_table(pa.concat_tables(numbered), folder / "windows.parquet")
+        done = subprocess.run(
+            [str(interpreter("monitoring")), str(HERE / "peers/drift_detectors.py"), str(folder)],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    found: dict[str, list[list[str]]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def cells(rows: int, repetitions: int) -> Iterator[Cell]:
+    """All changes at one size of the window. The peers start once, since their import takes seconds."""
+    reference = Stream(0).day(0, REFERENCE_WINDOWS * rows)
+    windows = [
+        Stream(1 + repetition, Change(kind=kind, size=size)).day(1, rows)
+        for kind, size, _ in PLANTED
+        for repetition in range(repetitions)
+    ]
+    named = {"millrace": millrace(reference, windows), **peers(reference, windows)}
+    for index, (kind, size, column) in enumerate(PLANTED):
+        mine = slice(index * repetitions, (index + 1) * repetitions)
+        yield Cell(kind, size, column, rows, {name: named[name][mine] for name in DETECTORS}, reference.num_columns)
+
+
+def show(cell: Cell) -> None:
+    if cell.column:
+        shares = " | ".join(f"{cell.power(name):.0%}" for name in DETECTORS)
+        print(f"| {cell.kind} {cell.size:g} | {cell.column} | {cell.rows:,} | {shares} |", flush=True)
+        return
+    shares = " | ".join("{:.0%} of windows, {:.1%} of columns".format(*cell.alarms(name)) for name in DETECTORS)
+    print(f"| {cell.kind} {cell.size:g} | any | {cell.rows:,} | {shares} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--windows", default="500,2000,10000", help="rows of a window, with commas")
+    parser.add_argument("--repetitions", type=int, default=40)
+    parser.add_argument("--quick", action="store_true", help="does it run at all: figures of no worth")
+    options = parser.parse_args()
+    sizes = [500] if options.quick else [int(rows) for rows in options.windows.split(",")]
+    repetitions = 2 if options.quick else options.repetitions
+    print("| planted | to be named | rows | " + " | ".join(DETECTORS) + " |")
+    print("|---" * (3 + len(DETECTORS)) + "|")
+    results: dict[str, Any] = {}
+    for rows in sizes:
+        for cell in cells(rows, repetitions):
+            show(cell)
+            for name in DETECTORS:
+                value = cell.power(name) if cell.column else cell.alarms(name)
+                results[f"{cell.kind} {cell.size:g}, {rows} rows, {name}"] = value
+    emit("drift_power", results)
+
+
+if __name__ == "__main__":
+    main()
