@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from millrace.cli.environment import client
 from millrace.cli.layout import Layout
 from millrace.cli.services import SERVICES
 from millrace.cli.stack import Stack, StackError
+from tests.runtime.storages import another_s3
 
 
 @pytest.fixture
@@ -40,6 +44,30 @@ def test_stack_that_is_up_already_says_so(stack: Stack) -> None:
     (run / "runtime.json").write_text(json.dumps({"pid": os.getpid(), "created": created}))
     with pytest.raises(StackError, match=r"up already \(runtime\).*make down"):
         stack.up()
+
+
+@pytest.fixture
+def elsewhere(stack: Stack, tmp_path: Path) -> Iterator[Stack]:
+    """A stack whose objects another S3 holds."""
+    keys = tmp_path / "keys"
+    keys.write_text("[default]\naws_access_key_id = theirs\naws_secret_access_key = hidden\n")
+    with another_s3() as url:
+        layout = dataclasses.replace(stack.layout, s3_endpoint_url=url, s3_credentials=keys)
+        yield Stack(layout, lambda line: None)
+
+
+def test_bucket_of_another_s3_is_made_or_taken_as_it_is(elsewhere: Stack) -> None:
+    elsewhere._make_bucket()
+    elsewhere._make_bucket()
+    region = {"LocationConstraint": "eu-west-1"}
+    client("s3", elsewhere.layout).create_bucket(Bucket="there", CreateBucketConfiguration=region)
+    Stack(dataclasses.replace(elsewhere.layout, bucket="there"), lambda line: None)._make_bucket()
+
+
+def test_bucket_that_cannot_be_used_is_named(elsewhere: Stack) -> None:
+    layout = dataclasses.replace(elsewhere.layout, bucket="no/bucket", s3_endpoint_url="http://127.0.0.1:9")
+    with pytest.raises(StackError, match=r"(?s)the bucket 'no/bucket' cannot be used.*MILLRACE_BUCKET"):
+        Stack(layout, lambda line: None)._make_bucket()
 
 
 def test_process_that_got_our_old_pid_is_not_ours(stack: Stack) -> None:

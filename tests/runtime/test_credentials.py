@@ -19,7 +19,7 @@ from millrace.runtime import needs, sandbox
 from millrace.runtime.config import RuntimeConfig
 from millrace.runtime.credentials import Access, CredentialsError, Need, load
 from millrace.runtime.s3.routes import COPIES, ROUTES
-from tests.runtime.jobs import Jobs
+from tests.runtime.jobs import Jobs, archive
 from tests.runtime.process import ROLE, RuntimeProcess, free_port, until
 from tests.runtime.signed import SECRETS, SignedRuntime, fetch, refusal, rows, running, write
 
@@ -203,6 +203,16 @@ except OSError as error:
 print("FOUND", json.dumps(found))
 print("loss=0.5;")
 """
+
+
+def test_a_source_archive_is_fetched_with_the_rights_of_the_job_alone(signed_runtime: SignedRuntime) -> None:
+    jobs = Jobs(signed_runtime)
+    jobs.put("secret/code.tar.gz", archive({"train.py": "print('ran')\n"}))
+    name = jobs.training("pass", hyperparameters={"sagemaker_submit_directory": "s3://bucket/secret/code.tar.gz"})
+    description = jobs.end("training", name)
+    assert description["TrainingJobStatus"] == "Failed"
+    assert "s3://bucket/secret/code.tar.gz cannot be fetched" in description["FailureReason"]
+    assert "ran" not in jobs.lines("training", name)
 
 
 def test_a_job_signs_with_the_jobs_key_and_may_what_that_may(signed_runtime: SignedRuntime) -> None:

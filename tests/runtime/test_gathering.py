@@ -11,6 +11,7 @@ import pytest
 
 from millrace.runtime.gathering import ENOUGH
 from tests.runtime.process import RuntimeProcess
+from tests.runtime.raw import read
 
 SMALL_ANSWERS = ("/health", "/no-such-bucket/key", "/endpoints/any/invocations")
 ASKED = 30
@@ -26,6 +27,14 @@ def test_head_and_body_of_a_small_answer_come_in_one_piece(runtime: RuntimeProce
             head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
             (length,) = (line[16:] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length: "))
             assert len(body) == int(length) > 0
+
+
+def test_client_that_says_no_more_at_once_is_answered(runtime: RuntimeProcess) -> None:
+    for _ in range(ASKED):
+        with socket.create_connection(("127.0.0.1", runtime.port), timeout=20) as connection:
+            connection.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            connection.shutdown(socket.SHUT_WR)
+            assert read(connection).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize("is_kept", [True, False])

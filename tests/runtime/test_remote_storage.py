@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import botocore.exceptions
 import pytest
 
-from millrace.runtime import fault_plan
+from millrace.runtime import clock, fault_plan
 from millrace.runtime.fault_plan import Rule
 from millrace.runtime.faults import InterruptJob
 from millrace.runtime.remote_storage import NoKeys, RemoteStorage
 from millrace.runtime.s3.errors import S3Error
 from tests.runtime import signed
-from tests.runtime.jobs import Jobs
-from tests.runtime.process import REGION, RuntimeProcess, free_port
+from tests.runtime.jobs import Jobs, archive
+from tests.runtime.process import REGION, RuntimeProcess, free_port, needs_sandbox, until
 from tests.runtime.signed import SECRETS, SignedRuntime
 from tests.runtime.test_endpoints import ANSWERS, Endpoint
 from tests.runtime.test_processing_jobs import BASE, source, target
@@ -163,16 +163,97 @@ def test_runtimes_own_s3_says_where_the_objects_are(runtime: RuntimeProcess, oth
         assert error.value.response["Error"]["Code"] == "NotImplemented"
 
 
-def test_s3_that_is_away_fails_a_job_by_name_and_its_return_helps_the_next(jobs: Jobs, other: SignedRuntime) -> None:
+@pytest.fixture
+def away(other: SignedRuntime) -> Iterator[Callable[[], None]]:
+    """Takes the other S3 away; it is there again afterwards."""
+    yield other.kill
+    if other.process is not None and other.process.poll() is not None:
+        other.start()
+
+
+def status(jobs: Jobs, name: str) -> str:
+    return str(jobs.sagemaker.describe_training_job(TrainingJobName=name)["SecondaryStatus"])
+
+
+def told(jobs: Jobs, name: str) -> str:
+    """What the runtime's log says about a job that waits for its storage."""
+    lines = (jobs.runtime.data_dir / "control.log").read_text().splitlines()
+    return next((line for line in lines if f"{name} goes on when its storage does" in line), "")
+
+
+def test_job_waits_for_an_s3_that_is_away_and_completes_when_it_is_back(
+    jobs: Jobs, other: SignedRuntime, away: Callable[[], None]
+) -> None:
     jobs.put("away/a", b"1")
-    other.kill()
-    description = jobs.sagemaker.describe_training_job(TrainingJobName=_created(jobs, "s3://bucket/away/"))
-    name = description["TrainingJobName"]
-    failed = jobs.end("training", name, 120)
-    assert failed["TrainingJobStatus"] == "Failed"
-    assert other.url in failed["FailureReason"]
+    away()
+    name = _created(jobs, "s3://bucket/away/")
+    assert other.url in until(lambda: told(jobs, name), 60, "the wait")
+    assert status(jobs, name) == "Downloading"
     other.start()
-    completed(jobs.end("training", _created(jobs, "s3://bucket/away/")))
+    completed(jobs.end("training", name))
+
+
+def test_outage_while_a_job_runs_and_when_it_ends_costs_it_nothing(
+    jobs: Jobs, other: SignedRuntime, away: Callable[[], None]
+) -> None:
+    script = (
+        "import pathlib, time\n"
+        "print('begun', flush=True)\n"
+        "for step in range(30):\n"
+        "    pathlib.Path('/opt/ml/checkpoints/step').write_text(str(step))\n"
+        "    time.sleep(0.2)\n"
+        "pathlib.Path('/opt/ml/model/weights').write_text('hours of work')\n"
+    )
+    name = jobs.training(script, CheckpointConfig={"S3Uri": "s3://bucket/outage/"})
+    until(lambda: "begun" in jobs.lines("training", name), 30, "the start")
+    away()
+    until(lambda: status(jobs, name) == "Uploading", 60, "the end of the script")
+    until(lambda: told(jobs, name), 60, "the wait")
+    other.start()
+    assert jobs.model_files(completed(jobs.end("training", name, 120))) == {"weights": b"hours of work"}
+    assert jobs.s3.get_object(Bucket="bucket", Key="outage/step")["Body"].read() == b"29"
+    assert not list(jobs.runtime.data_dir.glob("jobs/*/*.tar.gz"))
+
+
+def test_job_that_waits_for_its_storage_can_be_stopped(jobs: Jobs, away: Callable[[], None]) -> None:
+    jobs.put("away/a", b"1")
+    away()
+    name = _created(jobs, "s3://bucket/away/")
+    until(lambda: told(jobs, name), 60, "the wait")
+    jobs.sagemaker.stop_training_job(TrainingJobName=name)
+    assert jobs.end("training", name, 60)["TrainingJobStatus"] == "Stopped"
+
+
+def test_storage_that_is_away_for_an_hour_fails_the_job_by_name(
+    other: SignedRuntime, profile: None, away: Callable[[], None], tmp_path: Path
+) -> None:
+    process = RuntimeProcess(tmp_path, "--s3-endpoint-url", other.url, "--s3-profile", "other")
+    process.start()
+    try:
+        jobs = Jobs(process)
+        away()
+        name = _created(jobs, "s3://bucket/away/")
+        until(lambda: told(jobs, name), 60, "the wait")
+        clock.advance(process.data_dir, 3601)
+        description = jobs.end("training", name, 60)
+        assert description["TrainingJobStatus"] == "Failed"
+        assert "for 60 minutes" in description["FailureReason"]
+        assert other.url in description["FailureReason"]
+    finally:
+        process.end_everything()
+
+
+@needs_sandbox
+def test_job_without_network_gets_no_keys(jobs: Jobs) -> None:
+    tell = "import os\nprint('keys', dict(os.environ), flush=True)\n"
+    jobs.put("isolated/source.tar.gz", archive({"train.py": tell}))
+    name = jobs.training(
+        "", EnableNetworkIsolation=True, InputDataConfig=channel("s3://bucket/isolated/"),
+        hyperparameters={"sagemaker_submit_directory": '"/opt/ml/input/data/train/source.tar.gz"'},
+    )  # fmt: skip
+    completed(jobs.end("training", name))
+    assert any(line.startswith("keys") for line in jobs.lines("training", name))
+    assert not any(SECRETS["admin"] in line for line in jobs.lines("training", name))
 
 
 def _created(jobs: Jobs, uri: str) -> str:

@@ -221,7 +221,7 @@ def test_isolated_job_has_no_network(jobs: Jobs) -> None:
 def test_source_archive_is_handed_to_the_job_which_cannot_change_it(jobs: Jobs) -> None:
     script = """
 import os, pathlib
-place = pathlib.Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"), "source/source.tar.gz")
+place = pathlib.Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"), "input/source/source.tar.gz")
 print("handed", os.environ["MILLRACE_SOURCE"], place.stat().st_size, flush=True)
 try:
     place.write_bytes(b"changed")
@@ -240,6 +240,13 @@ def test_source_archive_that_is_not_there_fails_the_job_by_name(jobs: Jobs) -> N
     description = jobs.end("training", name)
     assert description["TrainingJobStatus"] == "Failed"
     assert "s3://bucket/code/nothing.tar.gz cannot be fetched" in description["FailureReason"]
+
+
+@pytest.mark.parametrize("location", ["s3://[x/y", "[" * 1200, '"s3://bucket/\\ud800"'])
+def test_source_that_is_no_uri_is_the_jobs_own_failure(jobs: Jobs, location: str) -> None:
+    description = jobs.end("training", jobs.training("pass", hyperparameters={"sagemaker_submit_directory": location}))
+    assert description["TrainingJobStatus"] == "Failed"
+    assert not description["FailureReason"].startswith("InternalServerError")
 
 
 def test_job_cannot_change_its_input_in_s3(jobs: Jobs) -> None:

@@ -85,9 +85,12 @@ def env() -> None:
     """Print what a shell needs to speak to the local stack: `eval "$(millrace env)"`."""
     from .environment import for_user
 
-    for name, value in for_user(Layout.from_environment()).items():
+    variables = for_user(Layout.from_environment())
+    for name, value in variables.items():
         print(f"export {name}={shlex.quote(value)}")
-    print("unset AWS_PROFILE AWS_SESSION_TOKEN")
+    # A shell's own keys would win over a file's.
+    foreign = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    print("unset", *(name for name in foreign if name not in variables))
 
 
 @app.command()

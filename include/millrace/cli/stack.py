@@ -193,7 +193,20 @@ class Stack:
             return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
     def _make_bucket(self) -> None:
-        client("s3", self.layout).create_bucket(Bucket=self.layout.bucket)
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        s3, bucket = client("s3", self.layout), self.layout.bucket
+        try:
+            try:
+                s3.head_bucket(Bucket=bucket)
+            except ClientError as error:
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] != 404:
+                    raise
+                s3.create_bucket(Bucket=bucket)
+        except (ClientError, BotoCoreError) as error:
+            raise StackError(
+                f"the bucket {bucket!r} cannot be used: {error}. MILLRACE_BUCKET names another one"
+            ) from error
 
     def _end_servers(self) -> None:
         """Jobs and model servers outlive the runtime by design; `down` means down.

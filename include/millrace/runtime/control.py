@@ -24,7 +24,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from . import credentials, job_logs, protocol, sandbox
+from . import credentials, job_logs, protocol, sandbox, trees
 from .authenticator import Authenticator
 from .calls import CallLog
 from .clock import Clock
@@ -235,7 +235,8 @@ def _storage(config: RuntimeConfig, own: ObjectStore) -> Storage:
     from .remote_storage import RemoteStorage  # the import of boto3 takes a while, and few need it
 
     scratch = config.data_dir / "scratch"
-    scratch.mkdir(exist_ok=True)
+    trees.remove([scratch])  # copies that a kill has left
+    scratch.mkdir()
     return RemoteStorage(config.s3_endpoint_url, config.s3_profile, DEFAULT_REGION, scratch)
 
 

@@ -21,7 +21,7 @@ from .credentials import Credential
 from .database import Database
 from .errors import JobFailed
 from .instance import Instance, Spec
-from .storage import Storage
+from .storage import Storage, StorageAway
 
 READY_SECONDS = 240
 STOP_SECONDS = 30
@@ -93,9 +93,11 @@ class Fleets:
             (folder / name).unlink(missing_ok=True)
         box = sandbox.Box(
             ml=folder / "ml", hostname="algo-1", hosts={"algo-1": "127.0.0.1"}, sandboxed=self._sandboxed,
-            hidden=(self._config.data_dir,), gpus=() if self._config.gpus else None,
+            hidden=(self._config.data_dir,),
         )  # fmt: skip
         hosting.stage_model(container, box.ml, self._objects)
+        with contextlib.suppress(StorageAway):  # then with the keys that it had
+            self._objects.refresh()
         hosted = hosting.server(self._config.data_dir, container, box, "127.0.0.1", server.port)
         Instance(folder).start(
             Spec(

@@ -30,16 +30,17 @@ class GatheringTransport:
         self._pending.append(data)
         self._size += len(data)
         if self._size >= ENOUGH:
-            self._send()
+            self.flush()
         elif len(self._pending) == 1:
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self.flush)
 
     def close(self) -> None:
         """Close the connection once what was written has gone."""
-        self._send()
+        self.flush()
         self._transport.close()
 
-    def _send(self) -> None:
+    def flush(self) -> None:
+        """Hand over what is held, unless the connection is going already."""
         pending, self._pending, self._size = self._pending, [], 0
         if pending and not self._transport.is_closing():
             self._transport.writelines(pending)

@@ -70,6 +70,10 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._await_headers()
         super().data_received(data)
 
+    def eof_received(self) -> None:
+        cast(GatheringTransport, self.transport).flush()  # the transport closes behind this
+        super().eof_received()
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._header_bytes = 0

@@ -13,7 +13,7 @@ from . import launchers, staging
 from .errors import JobFailed
 from .s3.errors import S3Error
 from .sandbox import Box
-from .storage import Storage
+from .storage import Storage, StorageAway
 
 
 def stage_model(container: dict[str, Any], ml: Path, objects: Storage) -> None:
@@ -32,6 +32,8 @@ def stage_model(container: dict[str, Any], ml: Path, objects: Storage) -> None:
         stream = objects.open(bucket, key)
     except S3Error as error:
         raise JobFailed(f"ClientError: the model data {uri} cannot be read: {error.message}") from error
+    except StorageAway as error:
+        raise JobFailed(f"InternalServerError: the model data {uri} cannot be read now: {error}") from error
     with stream:
         staging.unpack_archive(stream, ml / "model", f"the model data {uri}")
 

@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from . import sandbox, trees
-from .capacity import memory_bytes
 from .clock import Clock
 from .config import RuntimeConfig
-from .credentials import ANY_JOB, Credential
+from .credentials import ANY_JOB, Credential, Need
 from .database import Database, Resource
 from .folder_sync import FolderSync
-from .gpus import Gpu
 from .inputs import Source
 from .instance import Beside, Ended, Instance
 from .launchers import Launcher
@@ -58,16 +56,16 @@ class Host:
             hosts=lease.hosts,
             sandboxed=self.sandboxed,
             hidden=(self.config.data_dir,),
-            gpus=self._gpus(lease, index),
-            shared_memory_bytes=memory_bytes(lease.units[index]) or None if lease.units else None,
+            gpus=[gpu for gpu in self.config.gpus if gpu.uuid in lease.gpus_of(index)],
+            shared_memory_bytes=lease.memory_of(index),
             **options,
         )
 
-    def _gpus(self, lease: Lease, index: int) -> list[Gpu] | None:
-        if not self.config.gpus:
-            return None
-        leased = lease.gpus[index] if lease.gpus else []
-        return [gpu for gpu in self.config.gpus if gpu.uuid in leased]
+    def may_read(self, uri: str) -> bool:
+        """Whether a job's own key may read an object, so that the runtime may read it for the job."""
+        if self.config.credentials is None:
+            return True
+        return self.credential.access.allows(Need("s3:read", uri.removeprefix("s3://")))
 
     def instance_folder(self, job: Resource, index: int, restart: int | None = None) -> Path:
         """The folder of an instance: of the job's last start, or of the one after so many restarts."""
@@ -306,4 +304,5 @@ def resource_config(job: Resource, index: int, groups: Sequence[Group]) -> dict[
 def merged_environment(host: Host, job: Resource, box: sandbox.Box, own: Mapping[str, str]) -> dict[str, str]:
     """What the instance's program starts with; the request's own variables win."""
     given = sandbox.environment(host.config.endpoint_url, job.document["region"], box, host.credential)
-    return {**given, **host.objects.variables(), **own}
+    # A job without network could only leak another S3's keys.
+    return {**given, **({} if box.isolate_network else host.objects.variables()), **own}

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .capacity import UNITS, Share
+from .capacity import UNITS, Share, memory_bytes
 
 FIRST_PORT, LAST_PORT = 20_000, 29_999
 
@@ -31,6 +31,14 @@ class Lease:
     cpus: list[list[int]]
     units: list[int] = field(default_factory=list)
     gpus: list[list[str]] = field(default_factory=list)
+
+    def memory_of(self, index: int) -> int | None:
+        """The bytes that an instance may hold; None where nobody watches, as where there are more instances than units."""
+        return memory_bytes(self.units[index]) or None if self.units else None
+
+    def gpus_of(self, index: int) -> list[str]:
+        """The UUIDs of an instance's GPUs."""
+        return self.gpus[index] if self.gpus else []
 
 
 class Leases:

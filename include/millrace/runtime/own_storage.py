@@ -84,5 +84,8 @@ class OwnStorage:
             staged.discard()
         return True
 
+    def refresh(self) -> None:
+        pass  # there are no keys of its own
+
     def variables(self) -> Mapping[str, str]:
         return {}  # the runtime's own address answers for S3 too

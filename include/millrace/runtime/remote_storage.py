@@ -23,11 +23,15 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.exceptions import BotoCoreError, ClientError
+from s3transfer.exceptions import RetriesExceededError
 
 from .s3.errors import AccessDenied, KeyTooLong, NoSuchBucket, NoSuchKey, S3Error
+from .storage import StorageAway
 
 PLACES_AT_ONCE, PARTS_AT_ONCE = 8, 4
 TRANSFER = TransferConfig(max_concurrency=PARTS_AT_ONCE)
+CONNECT_SECONDS, READ_SECONDS, ATTEMPTS = 5, 20, 3
+"""Patience is the caller's: what is away is asked again later."""
 REFUSALS: Mapping[str, type[S3Error]] = {
     "403": AccessDenied,
     "404": NoSuchKey,  # of Head, which has no body to say more
@@ -99,9 +103,15 @@ class RemoteStorage:
             endpoint_url=endpoint_url,
             region_name=session.region_name or region,
             config=Config(
-                retries={"mode": "standard", "max_attempts": 5}, max_pool_connections=PLACES_AT_ONCE * PARTS_AT_ONCE
+                retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+                max_pool_connections=PLACES_AT_ONCE * PARTS_AT_ONCE,
+                connect_timeout=CONNECT_SECONDS,
+                read_timeout=READ_SECONDS,
             ),
         )
+        self._variables: Mapping[str, str] = {}
+        with contextlib.suppress(StorageAway):  # the first job's staging asks again
+            self.refresh()
 
     def list_keys(self, bucket: str, prefix: str = "") -> Iterator[RemoteObject]:
         with self._told(f"listing s3://{bucket}/{prefix}"):
@@ -146,9 +156,13 @@ class RemoteStorage:
         return True
 
     def variables(self) -> Mapping[str, str]:
-        keys = self._credentials.get_frozen_credentials()
+        return self._variables
+
+    def refresh(self) -> None:
+        with self._told("the keys"):
+            keys = self._credentials.get_frozen_credentials()
         token = {"AWS_SESSION_TOKEN": keys.token} if keys.token else {}
-        return {
+        self._variables = {
             "AWS_ENDPOINT_URL_S3": self._url,
             "AWS_ACCESS_KEY_ID": str(keys.access_key),
             "AWS_SECRET_ACCESS_KEY": str(keys.secret_key),
@@ -162,6 +176,8 @@ class RemoteStorage:
             yield
         except ClientError as error:
             code = str(error.response.get("Error", {}).get("Code", ""))
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500) >= 500:
+                raise StorageAway(f"{what} at {self._url}: {error}") from error
             raise REFUSALS.get(code, S3Error)(f"{what} at {self._url}: {error}") from error
-        except BotoCoreError as error:
-            raise S3Error(f"{what} at {self._url}: {error}") from error
+        except (BotoCoreError, RetriesExceededError) as error:
+            raise StorageAway(f"{what} at {self._url}: {error}") from error

@@ -74,8 +74,8 @@ class Box:
     """Host folders that hold the runtime's state."""
     shared_memory_bytes: int | None = None
     """The most that /dev/shm holds; None is the kernel's default, half of the machine's memory."""
-    gpus: Sequence[Gpu] | None = None
-    """Its GPUs; None on a machine that has none."""
+    gpus: Sequence[Gpu] = ()
+    """Its own; it sees no other."""
     environment: Path | None = None
     """The virtual environment that the job runs in; None is the runtime's own."""
 
@@ -126,7 +126,7 @@ class Box:
         command += ["--ro-bind", str(hosts_file), "/etc/hosts", "--bind", str(self.ml), "/opt/ml"]
         for inside, outside in self.read_only.items():
             command += ["--ro-bind", str(outside), f"/opt/ml/{inside}"]
-        for node in gpus.nodes(self.gpus or ()):
+        for node in gpus.nodes(self.gpus):
             command += ["--dev-bind", str(node), str(node)]
         for folder in (*emptied(self.hidden), Path("/dev")):
             command += ["--remount-ro", str(folder)]  # a tmpfs is memory, and this one would be nobody's
@@ -199,9 +199,8 @@ def environment(endpoint_url: str, region: str, box: Box, credential: Credential
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
         "MPLBACKEND": "Agg",
+        gpus.VISIBLE: ",".join(gpu.uuid for gpu in box.gpus),
     }
-    if box.gpus is not None:
-        env[gpus.VISIBLE] = ",".join(gpu.uuid for gpu in box.gpus)
     if not box.sandboxed:
         env["SAGEMAKER_BASE_DIR"] = str(box.ml)
     return env

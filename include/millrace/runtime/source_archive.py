@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from .s3.errors import S3Error
 from .storage import Storage
 
 FOLDER, NAME = "source", "source.tar.gz"
+"""In an instance's folder."""
+SHOWN = "input/source"
 """Below /opt/ml, where script mode looks for what the variable names."""
 VARIABLE = "MILLRACE_SOURCE"
 """Tells script mode the URI of the archive that is there."""
@@ -26,18 +28,30 @@ VARIABLE = "MILLRACE_SOURCE"
 def location(hyperparameters: Mapping[str, str]) -> str:
     """The URI that sagemaker_submit_directory holds, JSON-encoded or not; empty where it is none of S3."""
     value: Any = hyperparameters.get("sagemaker_submit_directory", "")
-    with contextlib.suppress(ValueError):  # SDKs encode it, people do not
+    with contextlib.suppress(ValueError, RecursionError):  # SDKs encode it, people do not
         value = json.loads(value)
     return value if isinstance(value, str) and value.startswith("s3://") else ""
 
 
-def place(storage: Storage, uri: str, folder: Path, *, link: bool) -> Path | None:
-    """Put the archive into an instance's folder; None when it cannot be had."""
-    target = folder / FOLDER / NAME
-    target.parent.mkdir()
+def place(storage: Storage, uri: str, folders: Sequence[Path], *, link: bool) -> Path | None:
+    """Put the archive into the folder of every instance, and return one of them; None when it cannot be had.
+
+    Raises:
+        StorageAway: it may be had later.
+    """
+    targets = [folder / FOLDER / NAME for folder in folders]
     try:
-        staging.place(storage.head(*staging.parse_uri(uri)), target, link=link)
+        found = storage.head(*staging.parse_uri(uri))
+        for target in targets:
+            target.parent.mkdir()
+            staging.place(found, target, link=link)
     except (S3Error, JobFailed):
-        target.unlink(missing_ok=True)
+        for target in targets:
+            target.unlink(missing_ok=True)
         return None
-    return target
+    return targets[0]
+
+
+def held(folder: Path) -> Path | None:
+    """The folder with the archive that an instance was given."""
+    return folder / FOLDER if (folder / FOLDER / NAME).exists() else None

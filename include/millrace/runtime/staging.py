@@ -35,7 +35,11 @@ def parse_uri(uri: str) -> tuple[str, str]:
     Raises:
         JobFailed: it is not one.
     """
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+        uri.encode()
+    except ValueError as error:
+        raise JobFailed(f"ClientError: {uri!r} is not an S3 URI: {error}") from error
     if parts.scheme != "s3" or not parts.netloc:
         raise JobFailed(f"ClientError: {uri!r} is not an S3 URI; it must look like s3://bucket/key")
     return parts.netloc, uri[len("s3://") + len(parts.netloc) + 1 :]
@@ -86,8 +90,12 @@ def materialise(storage: Storage, found: Sequence[tuple[StoredObject, str]], fol
             place(record, target, link=link)
         return
     with ThreadPoolExecutor(storage.places_at_once) as threads:
-        for placed in [threads.submit(place, record, target, link=link) for record, target in targets]:
-            placed.result()
+        try:
+            for placed in [threads.submit(place, record, target, link=link) for record, target in targets]:
+                placed.result()
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _targets(found: Sequence[tuple[StoredObject, str]], folder: Path) -> Iterator[tuple[StoredObject, Path]]:
@@ -205,9 +213,11 @@ def upload_archive(storage: Storage, folders: list[Path], uri: str, scratch: Pat
                     if relative not in seen:
                         seen.add(relative)
                         _add(archive, path, relative)
-    if seen:
-        upload_file(storage, scratch, uri)
-    scratch.unlink()
+    try:
+        if seen:
+            upload_file(storage, scratch, uri)
+    finally:
+        scratch.unlink()
     return bool(seen)
 
 

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 
+class StorageAway(Exception):
+    """The S3 does not answer, or answers that it cannot just now: what was asked of it is to be asked again later."""
+
+
 class StoredObject(Protocol):
     """An object as it was when it was looked up."""
 
@@ -34,7 +38,7 @@ class StoredObject(Protocol):
 
 
 class Storage(Protocol):
-    """All methods may be called from any thread. Refusals are S3Errors, whoever refuses."""
+    """All methods may be called from any thread. Refusals are S3Errors, whoever refuses; what may pass is StorageAway."""
 
     places_at_once: int
     """How many objects are best placed at the same time."""
@@ -74,5 +78,13 @@ class Storage(Protocol):
             NoSuchBucket, KeyTooLong, InsufficientStorage
         """
 
+    def refresh(self) -> None:
+        """Get new keys if the old ones run out; it may take long.
+
+        Raises:
+            StorageAway: there are none to be had just now.
+        """
+
     def variables(self) -> Mapping[str, str]:
-        """What a job's environment needs for its AWS SDK to find this S3, beyond what every job has."""
+        """What a job's environment needs for its AWS SDK to find this S3, beyond what every job has. At once, with the keys
+        of the last `refresh`."""

@@ -32,11 +32,16 @@ from .instance import Ended, Instance, Spec
 from .jobs import ACTIVE, MESSAGE_BYTES, Host, JobType, lease_of, read_message, transition
 from .launchers import Launcher
 from .leases import Lease, Leases, lease_from
+from .storage import StorageAway
 from .warm_pools import AVAILABLE, IN_USE, WarmPools, keep_alive_seconds
 
 log = logging.getLogger(__name__)
 BUSY_SECONDS, QUEUE_SECONDS, IDLE_SECONDS, SYNC_SECONDS = 0.02, 1.0, 5.0, 1.0
+AWAY_SECONDS, AGAIN_SECONDS = 3600, 2.0
+"""How long a step is tried again when the S3 does not answer, and the pause before it is."""
 MAX_RUNTIME, MAX_WAIT = "MaxRuntimeExceeded", "MaxWaitTimeExceeded"
+TREES = ("ml", "inputs", "feed", "source", "tmp", "spec.json", "spec.tmp")
+"""What an instance works on; the last two hold its keys, where a start was cut off."""
 LAUNCHER_TAG, TAG_CHARACTERS = "millrace:launcher", 256
 
 
@@ -60,6 +65,9 @@ class Running:
         self.syncs: list[FolderSync] | None = None
         self.sync_work: concurrent.futures.Future[Any] | None = None
         self.next_sync = 0.0
+        self.away_since: float | None = None
+        """When a step first found that the S3 does not answer; None when it last did."""
+        self.again_at = 0.0
 
     @property
     def key(self) -> tuple[str, str]:
@@ -241,6 +249,7 @@ class Supervisor:
         self._when_staging(running)
 
     def _stage(self, job_type: JobType, job: Resource) -> None:
+        self._host.objects.refresh()
         self._pools.take_cache_back(job)
         job_type.stage(job, self._host)
         self._pools.restore_cache(job)
@@ -265,17 +274,43 @@ class Supervisor:
         )
 
     def _when_staging(self, running: Running) -> None:
-        if running.work is None:  # not begun, or cut off by the end of an earlier life
+        if (
+            running.work is None and running.job.status != "Stopping"
+        ):  # not begun, cut off by a kill, or to be taken again
+            if time.monotonic() < running.again_at:
+                return
             running.work = self._begin(self._stage, running.job_type, running.job)
-        if not running.work.done():
-            return
-        running.work.result()
+        if running.work is not None:
+            if not running.work.done():
+                return
+            if not self._is_taken(running, running.work) and running.job.status != "Stopping":
+                running.work = None
+                return
         if running.job.status == "Stopping":
             self._finish(running, "Stopped", None)
             return
         # The phase comes first: a runtime killed between the two finds instances that were not started, and starts them.
         self._set_phase(running, "running", "Training", "Training image is running")
         self._start_instances(running)
+
+    def _is_taken(self, running: Running, step: concurrent.futures.Future[Any]) -> bool:
+        """Whether a step has been taken. False: the S3 does not answer, and it is to be taken again after a pause.
+
+        Raises:
+            JobFailed: the S3 has not answered for too long. And whatever the step has raised.
+        """
+        try:
+            step.result()
+        except StorageAway as error:
+            now = self._host.clock.now()
+            running.away_since = running.away_since or now
+            if now - running.away_since > AWAY_SECONDS:
+                raise JobFailed(f"InternalServerError: for {AWAY_SECONDS // 60} minutes: {error}") from error
+            log.warning("%s %s goes on when its storage does: %s", *running.key, error)
+            running.again_at = time.monotonic() + AGAIN_SECONDS
+            return False
+        running.away_since = None
+        return True
 
     def _start_instances(self, running: Running) -> None:
         """Start those that were not started yet, and remember all."""
@@ -297,8 +332,7 @@ class Supervisor:
                     cpus=lease.cpus[index],
                     grace_seconds=running.job_type.grace_seconds,
                     max_seconds=self._seconds_left(running),
-                    # None, also where there are more instances than units.
-                    memory_bytes=capacity.memory_bytes(lease.units[index]) or None if lease.units else None,
+                    memory_bytes=lease.memory_of(index),
                     beside=command.beside,
                     shares_network=command.box.shares_network,
                 )
@@ -382,7 +416,7 @@ class Supervisor:
         if running.sync_work is not None:
             if not running.sync_work.done():
                 return
-            running.sync_work.result()
+            self._is_taken(running, running.sync_work)  # the next look finds what this one has left
         running.next_sync = time.monotonic() + SYNC_SECONDS
         running.sync_work = self._pool.submit(_look, list(running.syncs), final=False)
 
@@ -391,7 +425,7 @@ class Supervisor:
         if running.sync_work is not None:
             if not running.sync_work.done():
                 return
-            running.sync_work.result()
+            self._is_taken(running, running.sync_work)
         running.work = running.sync_work = None
         if self._restart_status(running):
             self._set_phase(running, "restarting")
@@ -449,10 +483,14 @@ class Supervisor:
         if not running.syncs:
             return True
         if running.sync_work is None:
+            if time.monotonic() < running.again_at:
+                return False
             running.sync_work = self._pool.submit(_look, list(running.syncs), final=True)
         if not running.sync_work.done():
             return False
-        running.sync_work.result()
+        if not self._is_taken(running, running.sync_work):
+            running.sync_work = None
+            return False
         return True
 
     def _when_uploading(self, running: Running) -> None:
@@ -470,8 +508,13 @@ class Supervisor:
         changes: dict[str, Any] = {}
         if uploads[status] or running.work is not None:  # an upload that has begun is seen to its end
             if running.work is None:
+                if time.monotonic() < running.again_at:
+                    return
                 running.work = self._begin(job_type.harvest, job, self._host)
             if not running.work.done():
+                return
+            if not self._is_taken(running, running.work):
+                running.work = None
                 return
             changes = running.work.result()
         changes["ran_seconds"] = job.document.get("ran_seconds", 0) + outcomes.longest(ended)
@@ -548,7 +591,7 @@ class Supervisor:
 
 def _tell_gpus(instance_type: str, instance: Instance, lease: Lease, index: int) -> None:
     """Say in the instance's log when it has fewer GPUs than its type."""
-    wanted, given = capacity.share_of(instance_type).gpus, len(lease.gpus[index]) if lease.gpus else 0
+    wanted, given = capacity.share_of(instance_type).gpus, len(lease.gpus_of(index))
     if given < wanted:
         instance.say(f"[millrace] {instance_type} has {wanted} GPUs; of this machine the instance gets {given}")
 
@@ -561,7 +604,7 @@ def _look(syncs: list[FolderSync], *, final: bool) -> None:
 def _remove_trees(folder: Path) -> None:
     """Remove what instances worked on; their logs, metrics and exit statuses stay."""
     instances = (*folder.glob("algo-*"), *folder.glob("restart-*/algo-*"))
-    trees.remove(instance / name for instance in instances for name in ("ml", "inputs", "feed", "source", "tmp"))
+    trees.remove(instance / name for instance in instances for name in TREES)
 
 
 def _ended(running: Running) -> list[Ended]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from . import trees
+from .capacity import Share, shares_of
 from .database import Query, Resource
 from .jobs import Host
 from .leases import Leases, lease_from
@@ -63,13 +64,19 @@ class WarmPools:
         for job in list(self._host.database.each(KIND, left)):
             if job.name in heirs:
                 self.hand_over(job, heirs[job.name])
-            else:
-                self._leases.hold(lease_from(job.document["lease"]))
-                self.keep(job)
+                continue
+            lease = lease_from(job.document["lease"])
+            self._leases.hold(lease)
+            self.keep(job)
+            if [len(gpus) for gpus in lease.gpus] != [share.gpus for share in self._shares(job)]:
+                self._terminate(job)  # the machine, or what of it jobs may have, is another
         sources = [self._host.database.get(KIND, name) for name in heirs]
         needed = {self._host.folder(job) for job in (*self._available.values(), *sources) if job}
         folders = (self._host.config.data_dir / "jobs").glob(f"*/{KEPT}")
         trees.remove(folder for folder in folders if folder.parent not in needed)
+
+    def _shares(self, job: Resource) -> list[Share]:
+        return shares_of(job.document["instance_types"], len(self._host.config.gpus))
 
     def left_by(self, job: Resource, status: str, now: float) -> dict[str, Any] | None:
         """The pool that a job leaves when it ends like this, for its document; None if it asked for none."""

@@ -32,7 +32,7 @@ PACKAGES = BASE / "packages"
 INSTALLED, HELD_URI = "MILLRACE_REQUIREMENTS", "MILLRACE_SOURCE"
 """Variables by which the platform says what it has done already: the SHA-256 of the requirements.txt whose packages are in
 PACKAGES, and the URI of the archive that is at HELD."""
-HELD = BASE / "source/source.tar.gz"
+HELD = BASE / "input/source/source.tar.gz"
 RESERVED = ("sagemaker_", "_tuning_objective_metric")
 DEFAULT_MASTER_PORT = "7777"
 RESOLVE_SECONDS = 15 * 60

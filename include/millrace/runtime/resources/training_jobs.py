@@ -128,10 +128,14 @@ class TrainingJobs(JobType):
         request = job.document["request"]
         uri = source_archive.location(request.get("HyperParameters") or {})
         isolated = request.get("EnableNetworkIsolation")
-        if not uri or isolated or request["AlgorithmSpecification"].get("ContainerEntrypoint"):
+        if (
+            not uri
+            or isolated
+            or request["AlgorithmSpecification"].get("ContainerEntrypoint")
+            or not host.may_read(uri)
+        ):
             return None
-        placed = [source_archive.place(host.objects, uri, folder, link=host.sandboxed) for folder in folders]
-        return placed[0] if all(placed) else None
+        return source_archive.place(host.objects, uri, folders, link=host.sandboxed)
 
     def _install_packages(self, job: Resource, host: Host, source: Path | None) -> tuple[Path, str] | None:
         """The packages of the job's requirements.txt, and its SHA-256; None where script mode is to install them itself,
@@ -187,9 +191,8 @@ class TrainingJobs(JobType):
         folder = host.instance_folder(job, index)
         installed = folder / PACKAGES
         shown = {PACKAGES: installed.readlink()} if installed.is_symlink() else {}
-        source = folder / source_archive.FOLDER
-        if (source / source_archive.NAME).exists():
-            shown[source_archive.FOLDER] = source
+        if source := source_archive.held(folder):
+            shown[source_archive.SHOWN] = source
         return host.box(
             job,
             index,
@@ -206,10 +209,9 @@ class TrainingJobs(JobType):
             algorithm.get("ContainerEntrypoint") or (), algorithm.get("ContainerArguments") or (),
         )  # fmt: skip
         folder = host.instance_folder(job, index)
-        installed = folder / PACKAGES_OF
-        is_placed = (folder / source_archive.FOLDER / source_archive.NAME).exists()
+        installed, parameters = folder / PACKAGES_OF, request.get("HyperParameters") or {}
         own = {
-            **({source_archive.VARIABLE: source_archive.location(request["HyperParameters"])} if is_placed else {}),
+            **({source_archive.VARIABLE: source_archive.location(parameters)} if source_archive.held(folder) else {}),
             **({packages.VARIABLE: installed.read_text()} if installed.exists() else {}),
             "TRAINING_JOB_NAME": job.name,
             "TRAINING_JOB_ARN": job.arn,
