@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 
-.PHONY: demo test lint unit e2e e2e-pipelines e2e-matrix bench up down status logs setup lock clean
+.PHONY: demo test lint unit checks e2e e2e-pipelines e2e-matrix bench up down status logs setup lock clean
 
 setup: $(VENV)/.installed
 
@@ -20,7 +20,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml
 demo: setup
 	@$(BIN)/millrace demo
 
-test: setup lint unit e2e
+test: setup unit checks
 
 lint: setup
 	$(BIN)/ruff check .
@@ -28,12 +28,18 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Folders whose files take longest come first: the last file of all keeps one process busy and the others idle.
 unit: setup
-	$(BIN)/python -m pytest -m "not e2e" --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest -m "not e2e" --numprocesses 3 --dist loadfile --durations 15 \
+	    tests/runtime tests/contracts tests/operators tests/sagemaker tests
 
-# Two stacks beside one another: the pipelines on the local stack, and the kill matrix on a live Airflow on Postgres.
+# Beside one another: the pipelines on the local stack, the kill matrix on a live Airflow on Postgres, and, while these wait
+# for Airflow, what needs no stack.
+checks: setup
+	$(MAKE) --jobs 3 --output-sync=target e2e-matrix e2e-pipelines lint
+
 e2e: setup
-	$(MAKE) --jobs 2 --output-sync=target e2e-pipelines e2e-matrix
+	$(MAKE) --jobs 2 --output-sync=target e2e-matrix e2e-pipelines
 
 e2e-pipelines:
 	$(BIN)/python -m pytest -m e2e --ignore tests/live --numprocesses 2 --dist loadfile tests

@@ -285,8 +285,21 @@ def test_a_first_deployment_that_was_abandoned_is_deleted(house: House) -> None:
     until(gone, 30, "the deletion")
 
 
+UNTIL_TOLD = """
+import os, time, urllib.request
+while True:
+    try:
+        urllib.request.urlopen(os.environ["AWS_ENDPOINT_URL"] + "/bucket/{key}").close()
+        break
+    except OSError:
+        time.sleep(0.1)
+"""
+"""A model that is not loaded before an object is there."""
+
+
 def test_an_endpoint_that_still_changes_is_looked_at_next_time(house: House) -> None:
-    slow = house.jobs.model("import time\ntime.sleep(3)\n" + HANDLERS.format(answer="slow"))
+    go = f"{house.deployment}/go"
+    slow = house.jobs.model(UNTIL_TOLD.format(key=go) + HANDLERS.format(answer="slow"))
     config = house.jobs.endpoint_config(slow)
     name, tags = f"{house.deployment}-slow", house.task().tags(0, "", "1")
     house.jobs.sagemaker.create_endpoint(
@@ -295,6 +308,7 @@ def test_an_endpoint_that_still_changes_is_looked_at_next_time(house: House) -> 
     (row,) = house.reconcile(stop=True)["orphans"]
     assert not row["stopped"]
     assert "still Creating: will be looked at next time" in row["reason"]
+    house.jobs.put(go, b"")
     house.settled(name)
     assert house.reconcile(stop=True)["stopped_count"] == 1
 
