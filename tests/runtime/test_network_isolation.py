@@ -31,7 +31,7 @@ from tests.runtime.process import RuntimeProcess, needs_sandbox, until
 from tests.runtime.test_processing_jobs import source, target
 from tests.runtime.test_training_jobs import RENDEZVOUS, channel
 
-pytestmark = needs_sandbox
+pytestmark = [pytest.mark.e2e, needs_sandbox]
 
 REACHED = """
 import json, os, pathlib, socket

@@ -24,6 +24,7 @@ from tests.runtime.test_endpoints import ANSWERS, Endpoint
 from tests.runtime.test_processing_jobs import BASE, source, target
 from tests.runtime.test_training_jobs import channel
 
+pytestmark = pytest.mark.e2e
 PROFILE = f"[other]\naws_access_key_id = admin\naws_secret_access_key = {SECRETS['admin']}\n"
 
 

@@ -17,6 +17,7 @@ from millrace.runtime.faults import CrashHost, Fault, HangJob, HoldJob, Interrup
 from tests.runtime.jobs import Jobs
 from tests.runtime.process import RuntimeProcess, until
 
+pytestmark = pytest.mark.e2e
 COUNTING = """
 import os, pathlib, signal, sys, time
 base = pathlib.Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))

@@ -148,6 +148,7 @@ def test_what_a_listing_missed_is_found_by_the_sweep(scene: Scene, monkeypatch: 
     assert status(watches[3]) == "Stopped"
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("fault", [Throttle(), FailCall()])
 def test_trouble_while_looking_ends_no_wait_and_is_said_to_those_who_wait(scene: Scene, fault: Any) -> None:
     scene.plan(Rule(fault, operation="DescribeProcessingJob", name=f"{scene.prefix}*", times=12),

@@ -17,7 +17,7 @@ from millrace.runtime.s3.store import ObjectStore
 
 from .power_cut import Recorder, cut_everywhere, record
 
-pytestmark = pytest.mark.usefixtures("small")
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("small")]
 
 
 @pytest.mark.parametrize("seed", range(3))
