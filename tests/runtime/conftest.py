@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from millrace.runtime import fault_plan
 from tests.runtime import storages
 from tests.runtime.jobs import Jobs
 from tests.runtime.process import RuntimeProcess, running
@@ -24,6 +25,14 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess
 def own_runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]:
     with running(tmp_path_factory.mktemp("own")) as process:
         yield process
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]:
+    """A runtime for a file that plans faults: its plan is nobody else's."""
+    with running(tmp_path_factory.mktemp("faulty")) as process:
+        yield process
+        fault_plan.clear(process.data_dir)
 
 
 @pytest.fixture(scope="session")

@@ -33,19 +33,12 @@ from millrace.runtime.faults import (
 )
 from millrace.runtime.s3.routes import COPIES, ROUTES
 from tests.runtime.jobs import CLUSTER, Jobs
-from tests.runtime.process import IMAGE, REGION, RuntimeProcess, running, until
+from tests.runtime.process import IMAGE, REGION, RuntimeProcess, until
 
 CAPACITY = (
     "CapacityError: Unable to provision requested ML compute capacity. Please retry using a different ML instance"
 )
 ECHO = "def model_fn(d): return 1\ndef transform_fn(model, body, content_type, accept):\n    return body\n"
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]:
-    with running(tmp_path_factory.mktemp("faulty")) as process:
-        yield process
-        fault_plan.clear(process.data_dir)
 
 
 @pytest.fixture

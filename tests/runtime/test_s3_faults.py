@@ -21,18 +21,11 @@ from millrace.runtime import fault_plan
 from millrace.runtime.fault_plan import Rule
 from millrace.runtime.faults import Delay, DropConnection, FailCall, Fault, LoseResponse, SlowBody, Throttle
 from tests.runtime.jobs import Jobs
-from tests.runtime.process import REGION, RuntimeProcess, running, until
+from tests.runtime.process import REGION, RuntimeProcess, until
 
 BIG = 5 * 1024**2
 """More than is taken in or sent in one piece."""
 SIZES = pytest.mark.parametrize("size", [10, BIG], ids=["small", "big"])
-
-
-@pytest.fixture(scope="module")
-def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]:
-    with running(tmp_path_factory.mktemp("faulty")) as process:
-        yield process
-        fault_plan.clear(process.data_dir)
 
 
 @pytest.fixture
