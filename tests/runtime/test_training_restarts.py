@@ -115,16 +115,14 @@ def test_lost_host_is_retried_as_often_as_the_strategy_says(jobs: Jobs, data_dir
 
 
 def test_limit_covers_what_was_lost(jobs: Jobs, data_dir: Path) -> None:
-    befall(data_dir, CrashHost(run_seconds=2.0))
+    befall(data_dir, CrashHost(run_seconds=4.0))
     limit: dict[str, Any] = {
         "RetryStrategy": {"MaximumRetryAttempts": 3},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 4},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 6},
     }
-    started = time.monotonic()
     description = jobs.end("training", jobs.training("import time; time.sleep(600)", **limit))
     assert (description["TrainingJobStatus"], description["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
-    assert description["BillableTimeInSeconds"] <= 6
-    assert time.monotonic() - started < 5.5
+    assert description["BillableTimeInSeconds"] <= 8  # a limit for each start would make it ten
 
 
 def test_programs_own_failure_is_not_retried(jobs: Jobs) -> None:

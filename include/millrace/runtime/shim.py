@@ -97,7 +97,7 @@ def proportional_bytes(pids: list[int]) -> int:
 
 def write_durably(path: pathlib.Path, document: dict[str, Any]) -> None:
     temporary = path.with_suffix(".tmp")
-    with temporary.open("w") as stream:
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:  # it may hold keys
         json.dump(document, stream)
         stream.flush()
         os.fsync(stream.fileno())
