@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -81,8 +82,8 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     yield f"http://127.0.0.1:{port}"
-    os.killpg(server.pid, 15)
-    server.wait(20)
+    os.killpg(server.pid, signal.SIGKILL)  # a loaded machine takes its time over a shutdown in order
+    server.wait()
 
 
 def run(core: Path, home: Path, code: str, *arguments: str, **variables: str) -> Any:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
+from uuid import uuid4
 
 import psutil
 
 from millrace.cli.airflow_api import ApiError
 from millrace.cli.environment import DEPLOYMENT
+from tests.live.gates import JOB_WAITS
 from tests.live.stack import LiveAirflow, wait_gone
 
 T = TypeVar("T")
@@ -24,8 +26,6 @@ PAUSE_SECONDS = 0.4
 """Between two looks: eight cases look at once, and Airflow's API is to have time for its workers."""
 SECONDS = 150
 """How long any single thing may take: two cores run everything."""
-SLEEPS = "the job sleeps"
-"""What each job says first."""
 TRIGGER_RUNS = ") starting"
 """The end of what Airflow writes into a task's log when its trigger starts to run."""
 
@@ -65,13 +65,14 @@ class Worker:
 class TaskRun:
     """The task of a run, or one of its mapped instances. Its id is the DAG's, so that job names tell the DAGs apart."""
 
-    def __init__(self, live: LiveAirflow, dag_id: str, run_id: str, map_index: int = -1) -> None:
+    def __init__(self, live: LiveAirflow, dag_id: str, run_id: str, map_index: int = -1, gate: str = "") -> None:
         self.live = live
         self.dag_id = dag_id
         self.run_id = run_id
         self.task_id = dag_id
         self.map_index = map_index
         self.started = time.monotonic()
+        self._gate = gate
         self._tags: dict[str, dict[str, str]] = {}
         self._sagemaker = live.client("sagemaker")
 
@@ -83,6 +84,10 @@ class TaskRun:
     @property
     def run_state(self) -> str:
         return str(self.live.api.run(self.dag_id, self.run_id)["state"])
+
+    def let_finish(self) -> None:
+        """Its jobs wait no longer, neither the one that runs nor a later one."""
+        self.live.gates.open(self._gate)
 
     def until(self, *states: str, seconds: float = SECONDS) -> str:
         """Wait for the task to be in one of these states, and return which."""
@@ -106,7 +111,7 @@ class TaskRun:
         """Wait until the task is deferred, its trigger runs, and so does its job's own code."""
         self.until("deferred")
         self.until_log(TRIGGER_RUNS)
-        self.until_job_sleeps()
+        self.until_job_waits()
 
     def watches(self) -> int:
         """How often a triggerer has begun to watch its first attempt."""
@@ -121,7 +126,7 @@ class TaskRun:
 
         return seen(found, SECONDS, f"a job of {self} is {status} in generation {generation}")
 
-    def until_job_sleeps(self, generation: int = 0) -> Job:
+    def until_job_waits(self, generation: int = 0) -> Job:
         """Wait until the job's own code runs, which the runtime's logs show."""
         job = self.until_job(generation=generation)
         logs = self.live.client("logs")
@@ -137,7 +142,7 @@ class TaskRun:
                 )["events"]
             ]
 
-        seen(lambda: SLEEPS in lines(), SECONDS, f"{job.name} sleeps")
+        seen(lambda: JOB_WAITS in lines(), SECONDS, f"{job.name} waits at its gate")
         return job
 
     def jobs(self) -> list[Job]:
@@ -238,15 +243,9 @@ def seen(look: Callable[[], T | None], seconds: float, what: str) -> T:
     return found
 
 
-def start(live: LiveAirflow, dag_id: str, seconds: float, run_id: str | None = None) -> TaskRun:
-    """Trigger a run whose job takes this long."""
-    body: dict[str, Any] = {"logical_date": None, "conf": {"seconds": seconds}}
-    if run_id is not None:
-        body["dag_run_id"] = run_id
+def start(live: LiveAirflow, dag_id: str) -> TaskRun:
+    """Trigger a run whose jobs wait until the test lets them finish."""
+    gate = uuid4().hex
+    body = {"logical_date": None, "conf": {"code": live.gates.job_code(gate)}}
     made = live.api.call("POST", f"/dags/{dag_id}/dagRuns", body)
-    return TaskRun(live, dag_id, str(made["dag_run_id"]))
-
-
-def end_all(runs: Sequence[TaskRun]) -> list[str]:
-    """Wait for several runs; each task's state at the end."""
-    return [run.end() for run in runs]
+    return TaskRun(live, dag_id, str(made["dag_run_id"]), gate=gate)

@@ -24,6 +24,7 @@ from millrace.cli.environment import for_child
 from millrace.cli.layout import BUCKET, Layout
 from millrace.cli.services import SERVICES, Service
 from millrace.runtime import fault_plan
+from tests.live.gates import Gates
 from tests.live.postgres import Postgres
 from tests.runtime.process import RuntimeProcess, until
 
@@ -139,6 +140,7 @@ class LiveAirflow:
         for made in (self.layout.logs, self.layout.airflow_home):
             made.mkdir(parents=True)
         self._plan = threading.Lock()
+        self.gates = Gates()
         self.postgres = Postgres()
         self.runtime = RuntimeProcess(self.layout.state / "runtime")
         self.runtime.port = self.layout.runtime_port
@@ -241,6 +243,7 @@ class LiveAirflow:
             if self.runtime.process is not None and self.runtime.process.poll() is None:
                 self.runtime.end_everything()
         finally:
+            self.gates.close()
             self.postgres.remove()
 
     def tails(self) -> str:

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.live.gates import JOB_WAITS
 from tests.live.matrix import Case
 from tests.live.postgres import needs_postgres
-from tests.live.runs import SLEEPS, TaskRun, seen, start
+from tests.live.runs import SECONDS, TaskRun, seen, start
 from tests.live.stack import LiveAirflow
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), needs_postgres]
@@ -28,15 +29,20 @@ class Outage:
 @pytest.fixture(scope="module")
 def outage(live: LiveAirflow) -> Outage:
     """Kill the triggerer while four tasks are deferred, do to them what the tests say, and start it again."""
-    runs = Outage(*(start(live, "deferred", seconds) for seconds in (45, 25, 300, 15)))
+    runs = Outage(*(start(live, "deferred") for _ in range(4)))
     for run in (runs.waiting, runs.ended, runs.marked, runs.cleared):
         run.until_watched()
     live.parts["triggerer"].kill()
     assert all(run.state == "deferred" for run in (runs.waiting, runs.ended, runs.marked, runs.cleared))
     runs.marked.mark("failed")
     runs.cleared.clear()
+    runs.cleared.until_job("Stopped")
+    for run in (runs.cleared, runs.ended):
+        run.let_finish()
     runs.ended.until_job("Completed")
     live.restart("triggerer")
+    seen(lambda: runs.waiting.watches() == 2, SECONDS, "the new triggerer's taking over")
+    runs.waiting.let_finish()
     return runs
 
 
@@ -76,14 +82,17 @@ def test_task_marked_failed_while_the_triggerer_was_dead(outage: Outage, case: C
 def test_scheduler_restarted(live: LiveAirflow, case: Case, how: str) -> None:
     """The scheduler is ended as named while one task is deferred and one waits in a worker, and started again. A plain
     kill -9 leaves its workers alive: the new scheduler resets their task, and Airflow ends them later."""
-    deferred, in_worker = start(live, "deferred", 45), start(live, "in_worker", 45)
+    deferred, in_worker = start(live, "deferred"), start(live, "in_worker")
     case.watch(deferred, in_worker)
     deferred.until_watched()
-    in_worker.until_log(SLEEPS)
+    in_worker.until_log(JOB_WAITS)
     scheduler = live.parts["scheduler"]
     ways = {"SIGTERM to all its processes": scheduler.terminate, "kill -9": scheduler.kill_alone}
     ways.get(how, scheduler.kill)()
     live.restart("scheduler")
+    in_worker.until_log("an earlier attempt's job is running", attempt=2)
+    for run in (deferred, in_worker):
+        run.let_finish()
     assert [deferred.end(), in_worker.end()] == ["success", "success"]
     assert deferred.generations() == [(0, "Completed")]
     assert in_worker.generations() == [(0, "Completed")]
@@ -94,7 +103,7 @@ def test_scheduler_restarted(live: LiveAirflow, case: Case, how: str) -> None:
 def test_task_marked_failed_while_its_triggerer_was_dead_and_another_lived(live: LiveAirflow, case: Case) -> None:
     """kill -9 of one of two triggerers; the user marks one of its tasks failed before the other has taken them over, so
     that no trigger hears of it; then the reconciler, told to stop what is left."""
-    waiting, marked = start(live, "deferred", 45), start(live, "deferred", 300)
+    waiting, marked = start(live, "deferred"), start(live, "deferred")
     case.watch(waiting, marked)
     waiting.until_watched()
     marked.until_watched()
@@ -103,11 +112,12 @@ def test_task_marked_failed_while_its_triggerer_was_dead_and_another_lived(live:
     live.parts["triggerer"].kill()
     live.await_well("another triggerer", killed)
     marked.mark("failed")
-    seen(lambda: waiting.watches() == 2, 120, "the other triggerer's taking over")
+    seen(lambda: waiting.watches() == 2, SECONDS, "the other triggerer's taking over")
     assert marked.generations() == [(0, "InProgress")]
     reconciled = live.api.trigger("reconcile_at_once")
     marked.until_job("Stopped")
-    seen(lambda: live.api.run("reconcile_at_once", reconciled)["state"] == "success", 120, "the reconciler's end")
+    waiting.let_finish()
+    seen(lambda: live.api.run("reconcile_at_once", reconciled)["state"] == "success", SECONDS, "the reconciler's end")
     assert [waiting.end(), marked.end()] == ["success", "failed"]
     assert waiting.generations() == [(0, "Completed")]
     assert marked.generations() == [(0, "Stopped")]

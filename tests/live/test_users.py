@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from tests.live.gates import JOB_WAITS
 from tests.live.matrix import Case
 from tests.live.postgres import needs_postgres
-from tests.live.runs import SLEEPS, start
+from tests.live.runs import start
 from tests.live.stack import LiveAirflow
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), needs_postgres]
@@ -15,10 +16,12 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), needs_postgres]
 @pytest.mark.together
 def test_deferred_task_cleared(live: LiveAirflow, case: Case) -> None:
     """The user clears the task while it is deferred and its job runs."""
-    run = start(live, "deferred", seconds=15)
+    run = start(live, "deferred")
     case.watch(run)
     run.until_watched()
     run.clear()
+    run.until_job("Stopped")
+    run.let_finish()
     assert run.end() == "success"
     assert run.generations() == [(0, "Stopped"), (1, "Completed")]
 
@@ -26,10 +29,12 @@ def test_deferred_task_cleared(live: LiveAirflow, case: Case) -> None:
 @pytest.mark.together
 def test_task_in_a_worker_cleared(live: LiveAirflow, case: Case) -> None:
     """The user clears the task while it waits in a worker and its job runs."""
-    run = start(live, "in_worker", seconds=15)
+    run = start(live, "in_worker")
     case.watch(run)
-    run.until_log(SLEEPS)
+    run.until_log(JOB_WAITS)
     run.clear()
+    run.until_job("Stopped")
+    run.let_finish()
     assert run.end() == "success"
     assert run.generations() == [(0, "Stopped"), (1, "Completed")]
 
@@ -37,13 +42,14 @@ def test_task_in_a_worker_cleared(live: LiveAirflow, case: Case) -> None:
 @pytest.mark.together
 def test_failed_task_cleared(live: LiveAirflow, case: Case) -> None:
     """The user stops the job, so that the task fails for good; then clears the failed task."""
-    run = start(live, "deferred", seconds=15)
+    run = start(live, "deferred")
     case.watch(run)
     run.until_watched()
     [job] = run.jobs()
     live.client("sagemaker").stop_processing_job(ProcessingJobName=job.name)
     assert run.end() == "failed"
     assert run.generations() == [(0, "Stopped")]
+    run.let_finish()
     run.clear()
     run.until_attempt(2)
     assert run.end() == "success"
@@ -54,8 +60,9 @@ def test_failed_task_cleared(live: LiveAirflow, case: Case) -> None:
 @pytest.mark.parametrize(("way", "jobs"), [("deferred", 2), ("in_worker", 2), ("adopting", 1)])
 def test_finished_task_cleared(live: LiveAirflow, case: Case, way: str, jobs: int) -> None:
     """The user clears a task that has succeeded: asked for again, it is paid for again; with on_clear="adopt" it is not."""
-    run = start(live, way, seconds=2)
+    run = start(live, way)
     case.watch(run)
+    run.let_finish()
     assert run.end() == "success"
     assert run.generations() == [(0, "Completed")]
     run.clear()
@@ -68,7 +75,7 @@ def test_finished_task_cleared(live: LiveAirflow, case: Case, way: str, jobs: in
 @pytest.mark.parametrize("state", ["failed", "success"])
 def test_deferred_task_marked(live: LiveAirflow, case: Case, state: str) -> None:
     """The user marks the task, in the state named, while it is deferred and its job runs."""
-    run = start(live, "deferred", seconds=300)
+    run = start(live, "deferred")
     case.watch(run)
     run.until_watched()
     run.mark(state)
@@ -81,9 +88,9 @@ def test_deferred_task_marked(live: LiveAirflow, case: Case, state: str) -> None
 @pytest.mark.parametrize("state", ["failed", "success"])
 def test_task_in_a_worker_marked(live: LiveAirflow, case: Case, state: str) -> None:
     """The user marks the task, in the state named, while it waits in a worker and its job runs."""
-    run = start(live, "in_worker", seconds=300)
+    run = start(live, "in_worker")
     case.watch(run)
-    run.until_log(SLEEPS)
+    run.until_log(JOB_WAITS)
     run.mark(state)
     run.until_job("Stopped")
     assert run.end() == state

@@ -7,14 +7,13 @@ from airflow.sdk import DAG, Param
 from operators.processing import ProcessingOperator
 
 VERSION = "first"
-CODE = "import time; print('the job sleeps', flush=True); time.sleep({{ params.seconds }})"
 
-with DAG("changing", schedule=None, catchup=False, params={"seconds": Param(5, type="number")}):
+with DAG("changing", schedule=None, catchup=False, params={"code": Param(type="string")}):
     ProcessingOperator(
         task_id="changing",
         module="timeit",
         packages=("pipelines.digits",),
-        arguments=["-n", "1", "-r", "1", CODE],
+        arguments=["-n", "1", "-r", "1", "{{ params.code }}"],
         environment={"VERSION": VERSION},
         instance_type="ml.m5.large",
         poll_seconds=2,

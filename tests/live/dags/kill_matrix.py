@@ -1,4 +1,4 @@
-"""The DAGs of the kill matrix: each one job that sleeps as long as the run's conf says, waited for in one way.
+"""The DAGs of the kill matrix: each one job whose Python the run's conf holds, waited for in one way.
 
 One DAG for each way of waiting, because retries, timeout and deferrable are fixed when a DAG is parsed; and one for each
 case that needs faults of its own, because a fault finds its jobs by name.
@@ -12,11 +12,10 @@ from airflow.sdk import DAG, Context, Param
 
 from operators.processing import ProcessingOperator
 
-CODE = "import time; print('the job sleeps', flush=True); time.sleep({{ params.seconds }})"
 COMMON: dict[str, Any] = {
     "module": "timeit",
     "packages": ("pipelines.digits",),
-    "arguments": ["-n", "1", "-r", "1", CODE],
+    "arguments": ["-n", "1", "-r", "1", "{{ params.code }}"],
     "outputs": ("report",),
     "instance_type": "ml.m5.large",
     "poll_seconds": 2,
@@ -52,10 +51,10 @@ WAYS: dict[str, tuple[type[ProcessingOperator], dict[str, Any]]] = {
 }
 
 for way, (operator, arguments) in WAYS.items():
-    with DAG(way, schedule=None, catchup=False, params={"seconds": Param(5, type="number")}):
+    with DAG(way, schedule=None, catchup=False, params={"code": Param(type="string")}):
         operator(task_id=way, **COMMON, **arguments)
 
-with DAG("mapped", schedule=None, catchup=False, params={"seconds": Param(5, type="number")}):
+with DAG("mapped", schedule=None, catchup=False, params={"code": Param(type="string")}):
     ProcessingOperator.partial(task_id="mapped", **COMMON, **IN_WORKER).expand(
         environment=[{"SHARD": str(shard)} for shard in range(3)]
     )
