@@ -26,10 +26,10 @@ import pyarrow.parquet as pq
 
 from benchmarks.figures import emit
 from benchmarks.peer import HERE, interpreter
-from millrace.monitoring.constraints_file import suggest
 from millrace.monitoring.drift import decide
 from millrace.monitoring.planted import NO_CHANGE, Change, Stream
-from millrace.monitoring.profile import DatasetProfile
+from millrace.profiling.constraints_file import suggest
+from millrace.profiling.profile import DatasetProfile
 
 REFERENCE_WINDOWS = 10
 """The reference is as long as so many windows, from days on which nothing has changed."""

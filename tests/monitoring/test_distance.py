@@ -10,8 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from millrace.monitoring import distance
-from millrace.monitoring.profile import SKETCH_K, NumericProfile
-from millrace.monitoring.summary import NumericSummary
+from millrace.profiling.profile import SKETCH_K, NumericProfile
+from millrace.profiling.summary import NumericSummary
 
 
 def test_the_examples_in_the_documentation_hold() -> None:

@@ -9,11 +9,11 @@ import pytest
 from scipy import ndimage
 from sklearn.datasets import load_digits
 
-from millrace.monitoring.constraints_file import Constraints, suggest
 from millrace.monitoring.drift import DriftResult, decide
-from millrace.monitoring.errors import FormatError
-from millrace.monitoring.profile import DatasetProfile
-from millrace.monitoring.summary import DatasetSummary, Floats
+from millrace.profiling.constraints_file import Constraints, suggest
+from millrace.profiling.errors import FormatError
+from millrace.profiling.profile import DatasetProfile
+from millrace.profiling.summary import DatasetSummary, Floats
 
 SEEDS = range(20)
 

@@ -1,12 +1,12 @@
 """Drift monitoring that runs inside a processing job and speaks the Model Monitor file formats.
 
-A dataset is profiled in one pass (`dataset`, `profile`), written down (`statistics_file`, `constraints_file`), and
-a later dataset is compared with what was written (`checks`, `distance`, `drift`); the answer is a
-`constraint_violations.json`, a report and a verdict. A good drift detector here is one that stays silent on fresh
-data of the same kind, says which feature moved and by how much, and needs the baseline's files only, never its rows.
+A dataset is profiled in one pass and written down (`millrace.profiling`), and a later dataset is compared with what was
+written (`checks`, `distance`, `drift`); the answer is a `constraint_violations.json`, a report and a verdict. A good drift
+detector here is one that stays silent on fresh data of the same kind, says which feature moved and by how much, and needs
+the baseline's files only, never its rows.
 
 What this package does not do: it reads local folders only, schedules nothing, emits no CloudWatch metrics, and does
 not judge model quality (no labels are compared with predictions) or bias.
 
-Command line: `python -m millrace.monitoring baseline | drift --help`.
+Command line: `python -m millrace.monitoring --help`.
 """

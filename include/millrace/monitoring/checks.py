@@ -10,14 +10,6 @@ from collections.abc import Iterator
 
 from scipy.special import bdtr
 
-from millrace.monitoring.constraints_file import Constraints, FeatureConstraints
-from millrace.monitoring.summary import (
-    ColumnSummary,
-    DatasetSummary,
-    NumericSummary,
-    TextSummary,
-    completeness,
-)
 from millrace.monitoring.violations_file import (
     CATEGORIES,
     COMPLETENESS,
@@ -25,6 +17,14 @@ from millrace.monitoring.violations_file import (
     EXTRA_COLUMN,
     MISSING_COLUMN,
     Violation,
+)
+from millrace.profiling.constraints_file import Constraints, FeatureConstraints
+from millrace.profiling.summary import (
+    ColumnSummary,
+    DatasetSummary,
+    NumericSummary,
+    TextSummary,
+    completeness,
 )
 
 

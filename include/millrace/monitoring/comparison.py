@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from millrace.monitoring import distance
-from millrace.monitoring.summary import ColumnSummary, NumericSummary, TextSummary
+from millrace.profiling.summary import ColumnSummary, NumericSummary, TextSummary
 
 OTHER = "\0other"
 """Stands for all categories past the 2,000th; no cell of a CSV file can hold it."""

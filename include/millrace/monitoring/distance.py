@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.special import chdtrc, kolmogorov, rel_entr
 
-from millrace.monitoring.summary import Floats
+from millrace.profiling.summary import Floats
 
 LEAST_EXPECTED = 5.0
 """Categories that expect fewer rows than this are pooled before chi-squared (Cochran's rule)."""

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 
 from millrace.monitoring.checks import check
 from millrace.monitoring.comparison import Comparison, Indices, compare
-from millrace.monitoring.constraints_file import Constraints, FeatureConstraints
 from millrace.monitoring.distance import benjamini_hochberg
-from millrace.monitoring.errors import FormatError
-from millrace.monitoring.summary import DatasetSummary
 from millrace.monitoring.violations_file import DRIFT, SCHEMA_CHECKS, Violation
+from millrace.profiling.constraints_file import Constraints, FeatureConstraints
+from millrace.profiling.errors import FormatError
+from millrace.profiling.summary import DatasetSummary
 
 ALPHA = 0.01
 DRIFT_SHARE = 0.1

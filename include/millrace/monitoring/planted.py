@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from millrace.monitoring.errors import MonitoringError
-from millrace.monitoring.summary import Floats
+from millrace.job_exit import InputError
+from millrace.profiling.summary import Floats
 
 NO_CHANGE = "none"
 REGIONS: Mapping[str, float] = {"north": 0.4, "south": 0.25, "east": 0.15, "west": 0.1, "centre": 0.07, "islands": 0.03}
@@ -25,7 +25,7 @@ MISSING = 0.02
 """The share of rows without an income before any change."""
 
 
-class UnknownChange(MonitoringError):
+class UnknownChange(InputError):
     """A change that cannot be planted as it was asked for; the message says what can."""
 
 

@@ -15,7 +15,7 @@ import jinja2
 import numpy as np
 
 from millrace.monitoring.drift import DriftResult, FeatureDrift
-from millrace.monitoring.summary import ColumnSummary, DatasetSummary, Floats, NumericSummary, TextSummary
+from millrace.profiling.summary import ColumnSummary, DatasetSummary, Floats, NumericSummary, TextSummary
 
 FILE_NAME = "report.html"
 SCALES = (0.2, 0.5, 1.0)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from millrace.monitoring.untrusted_json import read_document
+from millrace.profiling.untrusted_json import read_document
 
 FILE_NAME = "constraint_violations.json"
 DATA_TYPE = "data_type_check"

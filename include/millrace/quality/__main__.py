@@ -1,7 +1,6 @@
 """The command line of a quality gate: `python -m millrace.quality --suite module:function --gate NAME`.
 
-Paths are relative to the job's working directory, /opt/ml/processing. A job that did its work exits 0, whatever the
-verdict; an input that cannot be used exits 1 with one line on stderr and in SageMaker's ExitMessage.
+Paths are relative to the job's working directory, /opt/ml/processing. How it ends: `millrace.job_exit`.
 """
 
 from __future__ import annotations
@@ -14,28 +13,18 @@ from pathlib import Path
 
 os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read once, when Great Expectations is imported below
 
+from millrace.job_exit import exit_status
 from millrace.quality.batch import read_batch
-from millrace.quality.errors import QualityError
 from millrace.verdict import FILE_NAME as VERDICT
 
 VALIDATION = "validation.json"
 DOCS = "docs"
-MAX_EXIT_MESSAGE = 1000
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one gate and return the exit status."""
     options = _parser().parse_args(arguments)
-    try:
-        run(options)
-    except QualityError as error:
-        message = " ".join(str(error).split())[:MAX_EXIT_MESSAGE]
-        exit_message = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")) / "output" / "message"
-        if exit_message.parent.is_dir():
-            exit_message.write_text(message, encoding="utf-8")
-        print(message, file=sys.stderr)
-        return 1
-    return 0
+    return exit_status(lambda: run(options))
 
 
 def run(options: argparse.Namespace) -> None:

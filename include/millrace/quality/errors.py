@@ -1,20 +1,20 @@
 """What can go wrong with what a gate was given; everything here ends a job with exit status 1 and its message.
 
-    QualityError
+    InputError
     |- BatchError    the rows: missing, unreadable or empty
     `- SuiteError    the suite: not found, not a suite, or without expectations
 
 A failed expectation is not an error: it is a finding of the verdict.
 """
 
+from __future__ import annotations
 
-class QualityError(ValueError):
-    """An input of the gate cannot be used; the message says which and what would fix it."""
+from millrace.job_exit import InputError
 
 
-class BatchError(QualityError):
+class BatchError(InputError):
     """The batch is missing, unreadable or empty."""
 
 
-class SuiteError(QualityError):
+class SuiteError(InputError):
     """The suite cannot be loaded."""

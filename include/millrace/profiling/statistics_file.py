@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from millrace.monitoring.errors import FormatError
-from millrace.monitoring.profile import SKETCH_K
-from millrace.monitoring.summary import ColumnSummary, DatasetSummary, NumericSummary, TextSummary, UnknownSummary
-from millrace.monitoring.untrusted_json import Field, read_document
+from millrace.profiling.errors import FormatError
+from millrace.profiling.profile import SKETCH_K
+from millrace.profiling.summary import ColumnSummary, DatasetSummary, NumericSummary, TextSummary, UnknownSummary
+from millrace.profiling.untrusted_json import Field, read_document
 
 FILE_NAME = "statistics.json"
 BUCKETS = 10

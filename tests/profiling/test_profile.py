@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from millrace.monitoring.errors import DatasetError
-from millrace.monitoring.profile import MAX_CATEGORIES, DatasetProfile
-from millrace.monitoring.summary import NumericSummary, TextSummary, UnknownSummary
+from millrace.profiling.errors import DatasetError
+from millrace.profiling.profile import MAX_CATEGORIES, DatasetProfile
+from millrace.profiling.summary import NumericSummary, TextSummary, UnknownSummary
 
 ROWS = st.lists(
     st.tuples(st.none() | st.floats(-1e6, 1e6), st.none() | st.integers(-9, 9), st.none() | st.sampled_from("abcd")),

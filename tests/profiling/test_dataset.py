@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from millrace.monitoring.dataset import read_batches
-from millrace.monitoring.errors import DatasetError
+from millrace.profiling.dataset import read_batches
+from millrace.profiling.errors import DatasetError
 
 
 def rows(folder: Path, **options: object) -> list[dict[str, object]]:

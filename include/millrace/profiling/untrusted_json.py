@@ -11,7 +11,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from millrace.monitoring.errors import FormatError
+from millrace.profiling.errors import FormatError
 
 MAX_BYTES = 256 * 1024 * 1024
 

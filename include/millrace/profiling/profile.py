@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasketches import hll_sketch, hll_union, kll_doubles_sketch
 
-from millrace.monitoring.errors import DatasetError
-from millrace.monitoring.summary import (
+from millrace.profiling.errors import DatasetError
+from millrace.profiling.summary import (
     ColumnSummary,
     DatasetSummary,
     NumericSummary,

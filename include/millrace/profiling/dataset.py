@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as pc_csv
 import pyarrow.parquet as pq
 
-from millrace.monitoring.errors import DatasetError
+from millrace.profiling.errors import DatasetError
 
 CSV_BLOCK_BYTES = 32 * 1024 * 1024
 PARQUET_BATCH_ROWS = 64 * 1024

@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from millrace.monitoring.constraints_file import MonitoringConfig, read_constraints, suggest, write_constraints
-from millrace.monitoring.errors import FormatError
-from millrace.monitoring.profile import DatasetProfile
-from millrace.monitoring.statistics_file import read_statistics, write_statistics
-from millrace.monitoring.summary import DatasetSummary, NumericSummary
 from millrace.monitoring.violations_file import CHECKS, Violation, read_violations, write_violations
+from millrace.profiling.constraints_file import MonitoringConfig, read_constraints, suggest, write_constraints
+from millrace.profiling.errors import FormatError
+from millrace.profiling.profile import DatasetProfile
+from millrace.profiling.statistics_file import read_statistics, write_statistics
+from millrace.profiling.summary import DatasetSummary, NumericSummary
 
 
 def summary(rows: int = 20_000) -> DatasetSummary:

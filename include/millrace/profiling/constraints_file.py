@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from millrace.monitoring.errors import FormatError
-from millrace.monitoring.summary import DatasetSummary, NumericSummary, TextSummary, completeness
-from millrace.monitoring.untrusted_json import Field, read_document
+from millrace.profiling.errors import FormatError
+from millrace.profiling.summary import DatasetSummary, NumericSummary, TextSummary, completeness
+from millrace.profiling.untrusted_json import Field, read_document
 
 FILE_NAME = "constraints.json"
 TYPES = ("Integral", "Fractional", "String", "Unknown")

@@ -1,0 +1,10 @@
+"""The commands of a monitoring job. Each is a module with `add_arguments` and `run`, whose docstring is its help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+
+from millrace.monitoring.commands import baseline, drift
+
+COMMANDS: Mapping[str, ModuleType] = {"baseline": baseline, "drift": drift}

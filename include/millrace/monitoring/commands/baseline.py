@@ -1,0 +1,22 @@
+"""Write the statistics and the suggested constraints of a dataset."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from millrace.monitoring.commands.data import add_data_arguments, profile
+from millrace.profiling import constraints_file, statistics_file
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_data_arguments(parser)
+    parser.add_argument("--output", type=Path, default=Path("output/baseline"))
+
+
+def run(options: argparse.Namespace) -> None:
+    dataset = profile(options)
+    options.output.mkdir(parents=True, exist_ok=True)
+    statistics_file.write_statistics(options.output, dataset)
+    path = constraints_file.write_constraints(options.output, constraints_file.suggest(dataset))
+    print(f"wrote {statistics_file.FILE_NAME} and {path.name} to {options.output}")

@@ -1,0 +1,74 @@
+"""Compare a dataset with a baseline and write statistics, constraints, violations, report and verdict."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from millrace.monitoring import report, violations_file
+from millrace.monitoring.commands.data import add_data_arguments, profile, share
+from millrace.monitoring.drift import ALPHA, DRIFT_SHARE, DriftResult, decide
+from millrace.profiling import constraints_file, statistics_file
+from millrace.profiling.summary import DatasetSummary
+from millrace.verdict import FILE_NAME as VERDICT
+from millrace.verdict import Finding, Verdict
+
+MAX_FINDINGS = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_data_arguments(parser)
+    parser.add_argument("--output", type=Path, default=Path("output/report"))
+    parser.add_argument("--baseline", type=Path, default=Path("input/baseline"), help="folder of the baseline's files")
+    parser.add_argument("--drift-share", type=share, default=DRIFT_SHARE, help="share of features that makes a drift")
+    parser.add_argument("--alpha", type=share, default=ALPHA, help="false discovery rate that is accepted")
+
+
+def run(options: argparse.Namespace) -> None:
+    known = statistics_file.read_statistics(options.baseline)
+    constraints = constraints_file.read_constraints(options.baseline)
+    for name in options.exclude:
+        constraints.features.pop(name, None)
+    print(f"read the baseline: {known.rows} rows, {len(constraints.features)} features")
+    codes = {name for name, feature in constraints.features.items() if feature.inferred_type == "String"}
+    dataset = profile(options, as_text=codes)
+    result = decide(known, dataset, constraints, alpha=options.alpha, drift_share=options.drift_share)
+    options.output.mkdir(parents=True, exist_ok=True)
+    statistics_file.write_statistics(options.output, dataset)
+    shutil.copyfile(options.baseline / constraints_file.FILE_NAME, options.output / constraints_file.FILE_NAME)
+    violations_file.write_violations(options.output, result.violations)
+    report.write_report(options.output, result, known, dataset)
+    verdict = verdict_of(result, known, dataset)
+    verdict.write(options.output)
+    print(f"wrote {VERDICT} and the report to {options.output}: {verdict.summary}")
+
+
+def verdict_of(result: DriftResult, known: DatasetSummary, dataset: DatasetSummary) -> Verdict:
+    """The drift gate's verdict: schema violations first among the findings, then the most distant features."""
+    drifted, total = len(result.drifted_features), len(result.features)
+    summary = f"{drifted} of {total} features have drifted"
+    if result.schema_violations:
+        summary += f" and {len(result.schema_violations)} columns are missing or have changed their type"
+    order = [*result.schema_violations, *(v for v in result.violations if v not in result.schema_violations)]
+    return Verdict(
+        gate="drift",
+        passed=not result.drifted,
+        summary=f"{'Drift' if result.drifted else 'No drift'}: {summary} ({dataset.rows} rows against {known.rows}).",
+        metrics={
+            "features": total,
+            "drifted_features": drifted,
+            "drifted_share": result.share,
+            "largest_distance": max((feature.distance for feature in result.features), default=0.0),
+            "violations": len(result.violations),
+            "rows": dataset.rows,
+            "baseline_rows": known.rows,
+        },
+        findings=[Finding(subject=v.feature_name, message=v.description) for v in order[:MAX_FINDINGS]],
+        artifacts={
+            "report": report.FILE_NAME,
+            "violations": violations_file.FILE_NAME,
+            "statistics": statistics_file.FILE_NAME,
+            "constraints": constraints_file.FILE_NAME,
+        },
+    )
