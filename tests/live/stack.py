@@ -203,6 +203,10 @@ class LiveAirflow:
 
         until(is_well, START_SECONDS, f"{name} is well")
 
+    def until_missed(self, name: str) -> None:
+        """Wait until Airflow counts a part that was killed as dead: its last heartbeat is too old."""
+        until(lambda: not self._is_healthy(name, datetime.min.replace(tzinfo=UTC)), START_SECONDS, f"{name} is missed")
+
     def serve(self) -> None:
         """Wait until every DAG file is parsed, and unpause what is in it."""
         files = {path.name for path in (self.layout.project / "dags").glob("*.py")}

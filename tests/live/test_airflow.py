@@ -40,6 +40,7 @@ def outage(live: LiveAirflow) -> Outage:
     for run in (runs.cleared, runs.ended):
         run.let_finish()
     runs.ended.until_job("Completed")
+    live.until_missed("triggerer")
     live.restart("triggerer")
     seen(lambda: runs.waiting.watches() == 2, SECONDS, "the new triggerer's taking over")
     runs.waiting.let_finish()
@@ -70,8 +71,8 @@ def test_task_cleared_while_the_triggerer_was_dead(outage: Outage, case: Case, l
 
 
 def test_task_marked_failed_while_the_triggerer_was_dead(outage: Outage, case: Case, live: LiveAirflow) -> None:
-    """kill -9 of the only triggerer; the user marks the deferred task failed; the triggerer is started again, and hears of
-    it then."""
+    """kill -9 of the only triggerer; the user marks the deferred task failed; the triggerer is started again once it has
+    been missed, and hears of it then."""
     case.watch(outage.marked)
     assert outage.marked.end() == "failed"
     outage.marked.until_job("Stopped")
