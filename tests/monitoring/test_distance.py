@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from millrace.monitoring import distance
-from millrace.profiling.profile import SKETCH_K, NumericProfile
+from millrace.profiling.profile import NumericProfile
+from millrace.profiling.quantiles import SKETCH_K
 from millrace.profiling.summary import NumericSummary
 
 

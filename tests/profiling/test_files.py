@@ -51,7 +51,7 @@ def test_statistics_have_the_documented_fields(tmp_path: Path) -> None:
     real, whole, word, none = document["features"]
     assert [f["inferred_type"] for f in (real, whole, word, none)] == ["Fractional", "Integral", "String", "Unknown"]
     numbers = whole["numerical_statistics"]
-    assert set(numbers) == {"common", "mean", "sum", "std_dev", "min", "max", "distribution"}
+    assert set(numbers) == {"common", "mean", "sum", "std_dev", "min", "max", "distinct_count", "distribution"}
     assert numbers["common"] == {"num_present": 99, "num_missing": 1}
     assert numbers["sum"] == pytest.approx(sum(range(1, 100)))
     kll = numbers["distribution"]["kll"]

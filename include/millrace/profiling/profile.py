@@ -3,42 +3,46 @@
 Profiles merge: the profile of two halves is the profile of the whole (exactly for counts and extrema, to rounding for
 moments, within the sketch's error for quantiles), so that hosts can profile shards and one can add them up.
 
-Memory is bounded per column: a KLL sketch with k=2048 (about 5,000 values at a million rows, rank error 0.14 % at 99 %
-confidence) or at most 2,000 categories of 256 characters. What it does not do: dates, lists and binary columns are only
-counted; categories past the 2,000th are counted together.
+Memory is bounded per column: two KLL sketches (`quantiles`) and 1,024 hashes (`distinct`), or at most 2,000 categories of
+256 characters, then a frequent-items sketch. What it does not do: dates, lists and binary columns are only counted.
 
-References: Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances",
-1979. Karnin, Lang and Liberty, "Optimal quantile approximation in streams", 2016 (KLL).
+References: Misra and Gries, "Finding repeated elements", 1982, in the form of Anderson et al., "A high-performance algorithm
+for identifying frequent items in data streams", 2017; Flajolet et al., "HyperLogLog", 2007.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Iterable
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from datasketches import hll_sketch, hll_union, kll_doubles_sketch
+from datasketches import frequent_items_error_type, frequent_strings_sketch, hll_sketch, hll_union
 
+from millrace.profiling.distinct import DistinctNumbers
 from millrace.profiling.errors import DatasetError
+from millrace.profiling.moments import Moments
+from millrace.profiling.quantiles import QuantileSketch
 from millrace.profiling.summary import (
     ColumnSummary,
     DatasetSummary,
     NumericSummary,
+    TextLengths,
     TextSummary,
     UnknownSummary,
 )
 
-SKETCH_K = 2048
 MAX_CATEGORIES = 2000
 MAX_CATEGORY_CHARACTERS = 256
 HLL_LOG2_BUCKETS = 12
+FREQUENT_LOG2_ITEMS = 12
 
 
 class NumericProfile:
-    """Numbers: moments by Chan's merge, extrema, and a KLL sketch. NaN counts as missing.
+    """Numbers: moments, extrema, distinct count and a quantile sketch. NaN counts as missing.
 
     Raises:
         DatasetError: a value is infinite, or the squares of the values do not fit a double.
@@ -46,118 +50,154 @@ class NumericProfile:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.present = self.missing = self.integral = 0
+        self.missing = self.integral = 0
         self.declared_integral = True
-        self.mean = self.squares = 0.0
-        self.minimum, self.maximum = math.inf, -math.inf
-        self.sketch = kll_doubles_sketch(SKETCH_K)
+        self.moments = Moments()
+        self.quantiles = QuantileSketch()
+        self.distinct = DistinctNumbers()
+
+    @property
+    def present(self) -> int:
+        return self.moments.count
 
     def add(self, column: pa.Array) -> None:
-        values = column.drop_null().cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-        values = values[~np.isnan(values)]
+        values = np.sort(column.drop_null().cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+        values = values[: np.searchsorted(values, np.inf, side="right")]  # NaN is sorted to the end
         self.missing += len(column) - len(values)
         self.declared_integral &= pa.types.is_integer(column.type)
         if not len(values):
             return
-        low, high = float(values.min()), float(values.max())
-        if math.isinf(low) or math.isinf(high):
-            seen = low if math.isinf(low) else high
+        if math.isinf(values[0]) or math.isinf(values[-1]):
+            seen = values[0] if math.isinf(values[0]) else values[-1]
             raise DatasetError(f"column {self.name!r} holds {seen}; write infinite values as empty cells instead")
-        with np.errstate(over="ignore"):
-            mean = float(values.mean())
-            squares = float(np.square(values - mean).sum())
-        self.integral += int(np.count_nonzero(values == np.floor(values)))
-        self.sketch.update(values)
-        self._combine(len(values), mean, squares, low, high)
+        self.integral += len(values) if self.declared_integral else int(np.count_nonzero(values == np.floor(values)))
+        self.quantiles.add(values)
+        self.distinct.add(values)
+        self._combine(Moments.of(values))
 
     def merge(self, other: Self) -> None:
         self.missing += other.missing
         self.integral += other.integral
         self.declared_integral &= other.declared_integral
-        if other.present:
-            self.sketch.merge(other.sketch)
-            self._combine(other.present, other.mean, other.squares, other.minimum, other.maximum)
+        self.quantiles.merge(other.quantiles)
+        self.distinct.merge(other.distinct)
+        self._combine(other.moments)
 
-    def _combine(self, present: int, mean: float, squares: float, minimum: float, maximum: float) -> None:
-        total = self.present + present
-        delta = mean - self.mean
-        self.squares += squares + delta * delta * (self.present * present / total)
-        self.mean += delta * (present / total)
-        self.present = total
-        self.minimum, self.maximum = min(self.minimum, minimum), max(self.maximum, maximum)
-        if not math.isfinite(self.squares):
+    def _combine(self, moments: Moments) -> None:
+        self.moments.merge(moments)
+        if not math.isfinite(self.moments.squares):
             raise DatasetError(
-                f"column {self.name!r} reaches from {self.minimum} to {self.maximum}; its variance does not fit a "
-                "double: rescale the column"
+                f"column {self.name!r} reaches from {self.moments.minimum} to {self.moments.maximum}; its variance does "
+                "not fit a double: rescale the column"
             )
 
     def summary(self) -> ColumnSummary:
         if not self.present:
             return UnknownSummary(name=self.name, present=0, missing=self.missing)
-        kept = _retained(self.sketch, self.minimum)
+        values, weights = self.quantiles.kept()
         return NumericSummary(
             name=self.name,
             present=self.present,
             missing=self.missing,
             integral=self.integral,
             declared_integral=self.declared_integral,
-            mean=self.mean,
-            std_dev=math.sqrt(self.squares / self.present),
-            minimum=self.minimum,
-            maximum=self.maximum,
-            values=np.array([value for value, _ in kept], dtype=np.float64),
-            weights=np.array([weight for _, weight in kept], dtype=np.float64),
+            mean=self.moments.mean,
+            std_dev=self.moments.std_dev,
+            minimum=self.moments.minimum,
+            maximum=self.moments.maximum,
+            distinct=self.distinct.estimate,
+            values=values,
+            weights=weights,
         )
 
 
 class TextProfile:
-    """Categories: rows of each of the first 2,000 distinct values, and how many distinct values there are."""
+    """Categories: rows of each distinct value while these are at most 2,000, then of the most frequent ones.
+
+    Past 2,000 the counts are those of a frequent-items sketch: what is not in it is rarer than one row in 900, and a count
+    is low by no more than that.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.present = self.missing = 0
         self.categories: Counter[str] = Counter()
+        self.frequent: frequent_strings_sketch | None = None
+        """Takes over from `categories`."""
         self.distinct = hll_sketch(HLL_LOG2_BUCKETS)
-        self.overflowed = False
+        self.lengths = Moments()
 
     def add(self, column: pa.Array) -> None:
         if pa.types.is_boolean(column.type):
             column = pc.if_else(column, "True", "False")
-        cut = pc.utf8_slice_codeunits(column.cast(pa.string()), 0, MAX_CATEGORY_CHARACTERS)
-        self.missing += cut.null_count
-        counts = cut.drop_null().value_counts()
-        self._count(dict(zip(counts.field("values").to_pylist(), counts.field("counts").to_pylist(), strict=True)))
-        self.present += len(cut) - cut.null_count
+        text = column.cast(pa.string())
+        self.missing += text.null_count
+        self.present += len(text) - text.null_count
+        counts = text.drop_null().value_counts()
+        if not len(counts):
+            return
+        values, rows = counts.field("values"), counts.field("counts").to_numpy()
+        self.lengths.merge(Moments.of(pc.utf8_length(values).to_numpy().astype(np.float64), rows.astype(np.float64)))
+        cut = pc.utf8_slice_codeunits(values, 0, MAX_CATEGORY_CHARACTERS).to_pylist()
+        for value in cut:
+            self.distinct.update(value)
+        self._count(zip(cut, rows.tolist(), strict=True))
 
     def merge(self, other: Self) -> None:
         self.present += other.present
         self.missing += other.missing
-        self.overflowed |= other.overflowed
-        self._count(other.categories)
+        self.lengths.merge(other.lengths)
+        if other.frequent is None:
+            self._count(other.categories.items())
+        else:
+            self._overflow().merge(other.frequent)
         union = hll_union(HLL_LOG2_BUCKETS)
         union.update(self.distinct)
         union.update(other.distinct)
         self.distinct = union.get_result()
 
-    def _count(self, counts: dict[str, int]) -> None:
-        for value, count in counts.items():
-            self.distinct.update(value)
-            if value in self.categories or len(self.categories) < MAX_CATEGORIES:
-                self.categories[value] += count
-            else:
-                self.overflowed = True
+    def _count(self, counts: Iterable[tuple[str, int]]) -> None:
+        for value, count in counts:
+            if self.frequent is not None:
+                self.frequent.update(value, count)
+                continue
+            self.categories[value] += count
+            if len(self.categories) > MAX_CATEGORIES:
+                self._overflow()
+
+    def _overflow(self) -> frequent_strings_sketch:
+        """The sketch, made of the exact counts when it is needed first."""
+        if self.frequent is None:
+            self.frequent = frequent_strings_sketch(FREQUENT_LOG2_ITEMS)
+            for value, count in self.categories.items():
+                self.frequent.update(value, count)
+            self.categories.clear()
+        return self.frequent
 
     def summary(self) -> ColumnSummary:
         if not self.present:
             return UnknownSummary(name=self.name, present=0, missing=self.missing)
-        by_count = sorted(self.categories.items(), key=lambda item: (-item[1], item[0]))
+        counts = self.categories if self.frequent is None else _frequent(self.frequent)
+        by_count = sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_CATEGORIES]
         return TextSummary(
             name=self.name,
             present=self.present,
             missing=self.missing,
-            distinct=round(self.distinct.get_estimate()) if self.overflowed else len(self.categories),
+            distinct=len(counts) if self.frequent is None else round(self.distinct.get_estimate()),
             categories=dict(by_count),
+            lengths=TextLengths(
+                mean=self.lengths.mean,
+                std_dev=self.lengths.std_dev,
+                minimum=int(self.lengths.minimum),
+                maximum=int(self.lengths.maximum),
+            ),
         )
+
+
+def _frequent(sketch: frequent_strings_sketch) -> dict[str, int]:
+    """The values that are surely in the stream more often than the sketch's error, with the least count of each."""
+    found = sketch.get_frequent_items(frequent_items_error_type.NO_FALSE_POSITIVES)
+    return {value: lower for value, _, lower, _ in found if lower}
 
 
 class UnknownProfile:
@@ -234,19 +274,6 @@ class DatasetProfile:
         if not self.rows:
             raise DatasetError("the dataset has no rows; nothing can be profiled")
         return DatasetSummary(rows=self.rows, columns={n: c.summary() for n, c in self.columns.items()})
-
-
-def _retained(sketch: kll_doubles_sketch, minimum: float) -> list[tuple[float, int]]:
-    """The kept values and their weights, sorted.
-
-    datasketches 5.2 reports weight 1 for every value when the lowest level of the sketch is empty, as it often is after
-    a merge. One more value puts something there, in a copy, and is taken out of the result again.
-    """
-    copy = kll_doubles_sketch.deserialize(sketch.serialize())
-    copy.update(minimum)
-    kept = sorted(copy)
-    kept.remove((minimum, 1))
-    return kept
 
 
 def _profile_for(name: str, kind: pa.DataType) -> ColumnProfile:

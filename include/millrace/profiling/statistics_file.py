@@ -2,7 +2,8 @@
 
 The KLL sketch is kept in `kll.sketch.data`, one list per level, where a value on level h stands for 2**h rows, so that
 distances can be computed from the file alone. What it does not keep: rows, and how many values of a fractional column
-happen to be whole numbers.
+happen to be whole numbers. Two fields are ours, and a file without them is read too: `distinct_count` of numbers and
+`length` of texts.
 
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-statistics.html
 """
@@ -10,14 +11,22 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-stati
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from millrace.profiling.errors import FormatError
-from millrace.profiling.profile import SKETCH_K
-from millrace.profiling.summary import ColumnSummary, DatasetSummary, NumericSummary, TextSummary, UnknownSummary
+from millrace.profiling.quantiles import SKETCH_K
+from millrace.profiling.summary import (
+    ColumnSummary,
+    DatasetSummary,
+    NumericSummary,
+    TextLengths,
+    TextSummary,
+    UnknownSummary,
+)
 from millrace.profiling.untrusted_json import Field, read_document
 
 FILE_NAME = "statistics.json"
@@ -60,6 +69,7 @@ def _feature(column: ColumnSummary) -> dict[str, Any]:
             "std_dev": column.std_dev,
             "min": column.minimum,
             "max": column.maximum,
+            "distinct_count": column.distinct,
             "distribution": {"kll": {"buckets": _buckets(column), "sketch": _sketch(column)}},
         }
     else:
@@ -71,6 +81,8 @@ def _feature(column: ColumnSummary) -> dict[str, Any]:
                 "categorical": {"buckets": [{"value": v, "count": n} for v, n in categories.items()]},
             },
         }
+        if isinstance(column, TextSummary) and column.lengths:
+            feature["string_statistics"]["length"] = asdict(column.lengths)
     return feature
 
 
@@ -109,6 +121,16 @@ def _column(field: Field) -> ColumnSummary:
         missing=missing,
         distinct=strings["distinct_count"].count(),
         categories=categories,
+        lengths=_lengths(strings["length"]) if strings.has("length") else None,
+    )
+
+
+def _lengths(field: Field) -> TextLengths:
+    return TextLengths(
+        mean=field["mean"].number(low=0),
+        std_dev=field["std_dev"].number(low=0),
+        minimum=field["minimum"].count(),
+        maximum=field["maximum"].count(),
     )
 
 
@@ -136,6 +158,7 @@ def _numeric(name: str, kind: str, field: Field) -> ColumnSummary:
         std_dev=field["std_dev"].number(low=0),
         minimum=field["min"].number(),
         maximum=field["max"].number(),
+        distinct=field["distinct_count"].count() if field.has("distinct_count") else None,
         values=np.array(values, dtype=np.float64)[order],
         weights=np.array(weights, dtype=np.float64)[order],
     )

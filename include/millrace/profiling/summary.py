@@ -30,6 +30,8 @@ class NumericSummary:
     """Population standard deviation, in the column's own unit."""
     minimum: float
     maximum: float
+    distinct: int | None
+    """Exact up to 1,024 values, then an estimate (about 3 %); None where a file does not say."""
     values: Floats
     """The values kept by the KLL sketch, sorted, shape (m,)."""
     weights: Floats
@@ -38,6 +40,16 @@ class NumericSummary:
     @property
     def inferred_type(self) -> str:
         return "Integral" if self.declared_integral else "Fractional"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextLengths:
+    """Of the present values, in characters."""
+
+    mean: float
+    std_dev: float
+    minimum: int
+    maximum: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +62,9 @@ class TextSummary:
     distinct: int
     """Exact up to 2,000 values, then a HyperLogLog estimate (about 2 %)."""
     categories: dict[str, int]
-    """Category to number of rows, most frequent first."""
+    """Category to number of rows, most frequent first. Of more than 2,000, the frequent ones and their least count."""
+    lengths: TextLengths | None
+    """None where a file does not say."""
 
     inferred_type = "String"
 

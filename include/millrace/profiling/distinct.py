@@ -1,0 +1,56 @@
+"""How many distinct numbers a stream holds: exact while they are few, then estimated from the smallest hashes.
+
+Reference: Bar-Yossef, Jayram, Kumar, Sivakumar and Trevisan, "Counting distinct elements in a data stream", 2002 (k minimum
+values). With k=1024 the estimate's relative standard error is about 3 %. The library's sketches take one value a call, which
+for numbers would be most of a profile's time; this one takes arrays.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from millrace.profiling.summary import Floats
+
+Hashes = npt.NDArray[np.uint64]
+K = 1024
+MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+HALF = np.uint64(32)
+
+
+class DistinctNumbers:
+    """The k smallest hashes of the values seen."""
+
+    def __init__(self, smallest: Hashes | None = None) -> None:
+        self.smallest: Hashes = np.empty(0, dtype=np.uint64) if smallest is None else smallest
+
+    def add(self, ordered: Floats) -> None:
+        """Add sorted finite values, shape (n,), n above 0."""
+        new = np.empty(len(ordered), dtype=bool)
+        new[0] = True
+        np.not_equal(ordered[1:], ordered[:-1], out=new[1:])
+        self._keep(_hashes(ordered[new] + 0.0))  # makes -0.0 the 0.0 that it equals
+
+    def merge(self, other: DistinctNumbers) -> None:
+        self._keep(other.smallest)
+
+    @property
+    def estimate(self) -> int:
+        """Exact below k."""
+        if len(self.smallest) < K:
+            return len(self.smallest)
+        return round((K - 1) * 2.0**64 / float(self.smallest[-1]))
+
+    def _keep(self, hashes: Hashes) -> None:
+        if len(self.smallest) == K:
+            hashes = hashes[hashes < self.smallest[-1]]
+        self.smallest = np.unique(np.concatenate([self.smallest, hashes]))[:K]
+
+
+def _hashes(values: Floats) -> Hashes:
+    """Well mixed 64-bit hashes, the same on every machine."""
+    mixed = values.view(np.uint64)
+    for _ in range(2):
+        mixed = (mixed ^ (mixed >> HALF)) * MULTIPLIER
+    mixed ^= mixed >> HALF
+    return mixed
