@@ -1,97 +1,237 @@
-"""Read a folder of .csv or .parquet files as a stream of bounded record batches.
+"""Read a folder of CSV, Parquet or JSON Lines files as a stream of bounded record batches.
 
-Memory stays bounded by one CSV block (32 MiB) or one Parquet batch (64 Ki rows), whatever the folder's size.
+Memory stays bounded by one block of text (32 MiB) or one Parquet batch (64 Ki rows), whatever the folder's size. The folders
+of a partitioned prefix (`day=2026-11-21/`) are walked; their names do not become columns.
 
-What it does not do: it does not follow links out of the folder, decompress archives, or repair a file. A CSV
-column's type is inferred from the file's first block; a later value that contradicts it is an error, not a guess.
+What it does not do: it does not follow links out of the folder, decompress archives, or repair a file. A CSV column's type
+is what the first block of the first file shows. Where a later value contradicts it, `read_into` reads everything again with
+the narrowest type that holds all values (whole number, number, text); `read_batches` alone raises.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pc_csv
+import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 
 from millrace.profiling.errors import DatasetError
 
-CSV_BLOCK_BYTES = 32 * 1024 * 1024
+BLOCK_BYTES = 32 * 1024 * 1024
 PARQUET_BATCH_ROWS = 64 * 1024
 MISSING_WORDS = ["", "NaN", "nan", "null"]
 """CSV cells that mean a missing value; `NA` is not among them, because it is also a country."""
+TRANSFORMED = ".out"
+"""Batch transform names its outputs `<input>.out`."""
+NARROWEST_FIRST = (pa.null(), pa.int64(), pa.float64())
+"""What a CSV column may still be when a value contradicts its type: what comes after it here, then text."""
+
+InvalidRow = Callable[[Path, str], None]
+"""Told the file and the text of a CSV line that has too many or too few cells."""
 
 
-def read_batches(
-    folder: Path, *, exclude: Collection[str] = (), as_text: Collection[str] = (), columns: Sequence[str] | None = None
-) -> Iterator[pa.RecordBatch]:
-    """The rows of every .csv and .parquet file under `folder`, in the order of the file names.
+class Consumer(Protocol):
+    """What takes batches."""
 
-    Args:
-        folder: searched recursively; hidden files and files of other kinds are passed over.
-        exclude: columns left out.
-        as_text: columns read as text even where they look like numbers (codes such as `0042`).
-        columns: names for the columns of CSV files without a header line.
+    def add(self, batch: pa.RecordBatch) -> None: ...
+
+
+C = TypeVar("C", bound=Consumer)
+
+
+class ColumnChangesType(DatasetError):
+    """A CSV file holds a value that contradicts the type of its column's first values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """How a folder is read."""
+
+    exclude: Collection[str] = ()
+    """Columns left out."""
+    as_text: Collection[str] = ()
+    """Columns read as text even where they look like numbers (codes such as `0042`)."""
+    columns: Sequence[str] | None = None
+    """Names for the columns of CSV files without a header line."""
+    on_invalid_row: InvalidRow | None = None
+    """Takes lines with too many or too few cells, which are then passed over; without it they are an error."""
+    types: Mapping[str, pa.DataType] = field(default_factory=dict)
+    """Types of CSV columns; the others are inferred."""
+
+
+def read_into(begin: Callable[[], C], folder: Path, reading: Reading = Reading()) -> C:  # frozen
+    """Feed everything under `folder` to a consumer and return it.
+
+    Where a CSV column changes its type, the folder is read again with wider types, and with a new consumer of `begin`.
 
     Raises:
+        DatasetError: as `read_batches`.
+    """
+    try:
+        return _fed(begin(), folder, reading)
+    except ColumnChangesType:
+        types = _types(folder, reading)
+        return _fed(begin(), folder, replace(reading, types=types))
+
+
+def read_batches(folder: Path, reading: Reading = Reading()) -> Iterator[pa.RecordBatch]:  # frozen
+    """The rows of every data file under `folder`, in the order of the file names.
+
+    Raises:
+        ColumnChangesType: a CSV column has a value that its type does not hold.
         DatasetError: the folder or its files are missing, a file cannot be read, or two files differ in columns.
     """
     first: tuple[Path, list[str]] | None = None
     for path in data_files(folder):
-        try:
-            for batch in _open(path, as_text, columns):
-                names = [name for name in batch.schema.names if name not in exclude]
-                if first is None:
-                    _check_names(path, names)
-                    first = (path, names)
-                if sorted(names) != sorted(first[1]):
-                    odd = ", ".join(sorted(set(names) ^ set(first[1])))
-                    raise DatasetError(
-                        f"{path} and {first[0]} differ in columns ({odd}); give every file the same columns, or CSV "
-                        "files without a header line their names with --columns"
-                    )
-                yield batch.select(names)
-        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-            raise DatasetError(
-                f"{path} cannot be read: {error}; write it again as {path.suffix}, or as Parquet if a CSV column "
-                "changes its type halfway"
-            ) from error
+        for batch in _readable(path, reading):
+            if not reading.types and _form(path) == ".csv":  # the other files are held to what the first one shows
+                shown = {column.name: column.type for column in batch.schema if not pa.types.is_null(column.type)}
+                reading = replace(reading, types=shown)
+            names = [name for name in batch.schema.names if name not in reading.exclude]
+            if first is None:
+                _check_names(path, names)
+                first = (path, names)
+            if sorted(names) != sorted(first[1]):
+                odd = ", ".join(sorted(set(names) ^ set(first[1])))
+                raise DatasetError(
+                    f"{path} and {first[0]} differ in columns ({odd}); give every file the same columns, or CSV "
+                    "files without a header line their names with --columns"
+                )
+            yield batch.select(names)
 
 
 def data_files(folder: Path) -> list[Path]:
-    """The .csv and .parquet files under `folder`, sorted; DatasetError if there is none."""
+    """The data files under `folder`, sorted; DatasetError if there is none."""
     if not folder.is_dir():
         raise DatasetError(f"the data folder {folder} does not exist; mount the dataset as a processing input there")
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith((".", "_")))
-    data = [p for p in files if p.suffix in (".csv", ".parquet")]
+    data = [p for p in files if _form(p) in FORMS]
     if not data:
         seen = ", ".join(p.name for p in files[:5]) or "nothing"
-        raise DatasetError(f"the data folder {folder} holds no .csv or .parquet file (it holds {seen})")
+        raise DatasetError(f"the data folder {folder} holds no {' or '.join(FORMS)} file (it holds {seen})")
     return data
 
 
-def _open(path: Path, as_text: Collection[str], columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
-    if path.suffix == ".parquet":
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(PARQUET_BATCH_ROWS):
-                yield _texts(batch, as_text)
-        return
+def _fed(consumer: C, folder: Path, reading: Reading) -> C:
+    for batch in read_batches(folder, reading):
+        consumer.add(batch)
+    return consumer
+
+
+def _form(path: Path) -> str:
+    return Path(path.name.removesuffix(TRANSFORMED)).suffix
+
+
+def _readable(path: Path, reading: Reading) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from FORMS[_form(path)](path, reading)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        text = str(error)
+        if "CSV conversion error" in text and "invalid UTF8" not in text:
+            raise ColumnChangesType(f"{path} cannot be read: {error}") from error
+        advice = next(
+            (words for sign, words in ADVICE.items() if re.search(sign, text)), "check the step that wrote it"
+        )
+        raise DatasetError(f"{path} cannot be read: {error}; {advice}") from error
+
+
+ADVICE = {
+    "straddling": f"a line is longer than {BLOCK_BYTES // 2**20} MiB: is a quote left open, or a line break missing?",
+    "UTF8|UTF-8|codec": "write it in UTF-8",
+    "Expected .* columns": "quote cells that hold a comma, or quarantine such lines",
+    "JSON parse error": "write one JSON object a line, each field of one type",
+}
+"""What helps against an error of pyarrow's, by a word in its message."""
+
+
+def _parquet(path: Path, reading: Reading) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(PARQUET_BATCH_ROWS):
+            yield _texts(batch, reading.as_text)
+
+
+def _csv(path: Path, reading: Reading) -> Iterator[pa.RecordBatch]:
     if path.stat().st_size == 0:
         raise DatasetError(f"{path} is empty; not even a header line is there")
+
+    def pass_over(row: pc_csv.InvalidRow) -> str:
+        if reading.on_invalid_row is None:
+            return "error"
+        reading.on_invalid_row(path, row.text)
+        return "skip"
+
     reader = pc_csv.open_csv(
         path,
-        read_options=pc_csv.ReadOptions(block_size=CSV_BLOCK_BYTES, column_names=list(columns) if columns else None),
+        read_options=pc_csv.ReadOptions(
+            block_size=BLOCK_BYTES, column_names=list(reading.columns) if reading.columns else None
+        ),
+        parse_options=pc_csv.ParseOptions(invalid_row_handler=pass_over),
         convert_options=pc_csv.ConvertOptions(
             strings_can_be_null=True,
             null_values=MISSING_WORDS,
             true_values=[],  # a column of True and False is text, in CSV as in Parquet
             false_values=[],
-            column_types={name: pa.string() for name in as_text},
+            column_types={**reading.types, **dict.fromkeys(reading.as_text, pa.string())},
         ),
     )
     with reader:
-        yield from reader
+        for batch in reader:
+            for column in batch.schema:
+                if pa.types.is_binary(column.type):  # what pyarrow makes of text that is not UTF-8
+                    raise DatasetError(f"{path} is not in UTF-8 (column {column.name!r}); {ADVICE['UTF8|UTF-8|codec']}")
+            yield batch
+
+
+def _json_lines(path: Path, reading: Reading) -> Iterator[pa.RecordBatch]:
+    if path.stat().st_size == 0:
+        return  # no row is a whole file here, unlike a CSV file without a header line
+    with pa_json.open_json(path, read_options=pa_json.ReadOptions(block_size=BLOCK_BYTES)) as reader:
+        for batch in reader:
+            yield _texts(batch, reading.as_text)
+
+
+FORMS: Mapping[str, Callable[[Path, Reading], Iterator[pa.RecordBatch]]] = {
+    ".csv": _csv,
+    ".parquet": _parquet,
+    ".jsonl": _json_lines,
+}
+
+
+def _types(folder: Path, reading: Reading) -> dict[str, pa.DataType]:
+    """The narrowest type of every CSV column that holds all its values: everything is read as text, and cast."""
+    paths = [path for path in data_files(folder) if _form(path) == ".csv"]
+    untyped = replace(reading, types={}, on_invalid_row=lambda _path, _text: None)
+    first = next(batch for path in paths for batch in _readable(path, untyped)).schema
+    left = {column.name: _candidates(column.type) for column in first}
+    as_text = replace(untyped, types=dict.fromkeys(first.names, pa.string()))
+    for path in paths:
+        for batch in _readable(path, as_text):
+            for name, candidates in left.items():
+                while len(candidates) > 1 and not _castable(batch.column(name), candidates[0]):
+                    candidates.pop(0)
+    return {name: candidates[0] for name, candidates in left.items()}
+
+
+def _candidates(kind: pa.DataType) -> list[pa.DataType]:
+    wider = NARROWEST_FIRST[NARROWEST_FIRST.index(kind) :] if kind in NARROWEST_FIRST else (kind,)
+    return [*wider, pa.string()]
+
+
+def _castable(column: pa.Array, kind: pa.DataType) -> bool:
+    if pa.types.is_null(kind):
+        return bool(column.null_count == len(column))
+    try:
+        pc.cast(column, kind)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _texts(batch: pa.RecordBatch, as_text: Collection[str]) -> pa.RecordBatch:
