@@ -56,6 +56,11 @@ class QuantileSketch:
         order = np.argsort(values, kind="stable")
         return values[order], weights[order]
 
+    @property
+    def rows(self) -> int:
+        """How many values were added."""
+        return int(self._single.n + STRIDE * self._sixteen.n)
+
     def to_bytes(self) -> tuple[bytes, bytes]:
         return self._single.serialize(), self._sixteen.serialize()
 
