@@ -61,7 +61,7 @@ def test_drift_exits_0_whatever_it_finds(processing: Path, shift: float, passed:
     assert not re.search(r"(src|href)=|url\(", page)
 
 
-@pytest.mark.parametrize("fault", ["no data", "no baseline", "infinite", "empty"])
+@pytest.mark.parametrize("fault", ["no data", "no baseline", "infinite"])
 def test_unusable_input_exits_1_with_one_message(processing: Path, fault: str) -> None:
     data = processing / "input" / "data"
     arguments = ["drift"]
@@ -74,9 +74,6 @@ def test_unusable_input_exits_1_with_one_message(processing: Path, fault: str) -
     if fault == "infinite":
         (data / "part-0.csv").write_text("a\n1.5\ninf\n")
         expected = "column 'a' holds inf"
-    if fault == "empty":
-        (data / "part-0.csv").write_text("a,b\n")
-        expected = "no rows"
     ended = job(processing, *arguments)
     assert ended.returncode == 1
     assert expected in ended.stderr.splitlines()[-1]
@@ -87,3 +84,37 @@ def test_unusable_input_exits_1_with_one_message(processing: Path, fault: str) -
 def test_the_written_files_are_strict_json(processing: Path) -> None:
     for name in ("statistics.json", "constraints.json"):
         json.loads((processing / "input" / "baseline" / name).read_text(), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize("rows", [0, 29])
+def test_a_window_of_too_few_rows_is_not_judged(processing: Path, rows: int) -> None:
+    write(processing / "input" / "data", 5.0, rows)
+    ended = job(processing, "drift", "--exclude", "label")
+    assert ended.returncode == 0, ended.stderr
+    output = processing / "output" / "report"
+    spoken = verdict.parse((output / verdict.FILE_NAME).read_text())
+    assert (spoken.passed, spoken.metrics) == (True, {"judged": 0, "rows": rows})
+    assert f"has {rows} rows, and at least 30 are needed" in spoken.summary
+    assert all((output / path).is_file() for path in spoken.artifacts.values())
+
+
+def test_profiles_of_days_are_judged_as_their_rows_together(processing: Path) -> None:
+    """Three days, each profiled by itself; the window of all three has drifted."""
+    for day in ("1", "2", "3"):
+        write(processing / "days" / day, 2.0 + int(day) / 10)
+        made = job(processing, "profile", "--data", f"days/{day}", "--output", f"input/profiles/{day}")
+        assert made.returncode == 0, made.stderr
+    ended = job(processing, "drift", "--profiles", "input/profiles", "--exclude", "label")
+    assert ended.returncode == 0, ended.stderr
+    spoken = verdict.parse((processing / "output" / "report" / verdict.FILE_NAME).read_text())
+    assert (spoken.passed, spoken.metrics["rows"], spoken.metrics["features"]) == (False, 1200, 2)
+    assert "in the baseline" in spoken.findings[0].message
+
+
+def test_profiles_that_are_not_there(processing: Path) -> None:
+    ended = job(processing, "drift", "--profiles", "input/profiles")
+    assert ended.returncode == 1
+    assert (
+        ended.stderr.strip()
+        == "there is no profile.json under input/profiles; mount the profiles as a processing input there"
+    )

@@ -30,6 +30,8 @@ class Indices:
     """Distance over the same bins, from 0 to 1."""
     wasserstein: float | None
     """Of numbers, in standard deviations of the baseline; None for categories, and where the baseline was constant."""
+    effect_size: float | None
+    """Cohen's d of numbers, signed; Cramér's V of categories, from 0 to 1; None between two constants."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,8 @@ class Comparison:
     """Of this column alone, not adjusted."""
     indices: Indices | None
     """None where no value is left."""
+    change: str
+    """The part of the distribution that changed most, in words: which rows to look at."""
 
 
 def compare(old: ColumnSummary, new: ColumnSummary) -> Comparison | None:
@@ -52,7 +56,7 @@ def compare(old: ColumnSummary, new: ColumnSummary) -> Comparison | None:
         return _categories(old, new)
     if isinstance(old, NumericSummary | TextSummary) and not new.present and new.missing:
         method = "KS" if isinstance(old, NumericSummary) else "L-infinity"
-        return Comparison(method=method, distance=1.0, p_value=0.0, indices=None)
+        return Comparison(method=method, distance=1.0, p_value=0.0, indices=None, change="no value is left")
     return None
 
 
@@ -60,6 +64,7 @@ def _numbers(old: NumericSummary, new: NumericSummary) -> Comparison:
     samples = (old.values, old.weights, new.values, new.weights)
     gap = distance.ks_distance(*samples)
     bins = distance.decile_counts(*samples)
+    place, before, after = distance.largest_gap(*samples)
     return Comparison(
         method="KS",
         distance=gap,
@@ -68,7 +73,9 @@ def _numbers(old: NumericSummary, new: NumericSummary) -> Comparison:
             psi=distance.psi(*bins),
             jensen_shannon=distance.jensen_shannon(*bins),
             wasserstein=distance.wasserstein(*samples) / old.std_dev if old.std_dev else None,
+            effect_size=distance.cohens_d(old.mean, old.std_dev, old.present, new.mean, new.std_dev, new.present),
         ),
+        change=f"{after:.1%} of the values are at most {place:.4g}, {before:.1%} in the baseline",
     )
 
 
@@ -78,6 +85,7 @@ def _categories(old: TextSummary, new: TextSummary) -> Comparison:
     before, after = (
         np.array([side.get(key, 0) for key in keys], dtype=np.float64) for side in (old.categories, counts)
     )
+    most = int(np.abs(before / before.sum() - after / after.sum()).argmax())
     return Comparison(
         method="L-infinity",
         distance=distance.linf_distance(old.categories, counts),
@@ -86,5 +94,12 @@ def _categories(old: TextSummary, new: TextSummary) -> Comparison:
             psi=distance.psi(before, after),
             jensen_shannon=distance.jensen_shannon(before, after),
             wasserstein=None,
+            effect_size=distance.cramers_v(old.categories, counts),
         ),
+        change=f"{_shown(keys[most])} is {after[most] / after.sum():.1%} of the values, "
+        f"{before[most] / before.sum():.1%} in the baseline",
     )
+
+
+def _shown(category: str) -> str:
+    return "what is rare" if category == OTHER else repr(category)

@@ -8,8 +8,9 @@ Kolmogorov-Smirnov, Cramer-von Mises and related statistics without extensive ta
 chi-squared. Siddiqi, "Credit risk scorecards", 2006, for PSI. Lin, "Divergence measures based on the Shannon entropy", IEEE
 Transactions on Information Theory, 1991, and Endres and Schindelin, "A new metric for probability distributions", same
 journal, 2003, for Jensen-Shannon. Vallender, "Calculation of the Wasserstein distance between probability distributions
-on the line", Theory of Probability and its Applications, 1974. Benjamini and Hochberg, "Controlling the false discovery
-rate", JRSS B, 1995.
+on the line", Theory of Probability and its Applications, 1974. Cohen, "Statistical power analysis for the behavioral
+sciences", 1988, and Cramér, "Mathematical methods of statistics", 1946, for the effect sizes. Benjamini and Hochberg,
+"Controlling the false discovery rate", JRSS B, 1995.
 """
 
 from __future__ import annotations
@@ -79,17 +80,44 @@ def chi_squared_p_value(a: Mapping[str, int], b: Mapping[str, int]) -> float:
     >>> chi_squared_p_value({"red": 90, "blue": 10}, {"red": 10, "blue": 90}) < 1e-9
     True
     """
-    keys = sorted(a.keys() | b.keys())
-    table = np.array([[counts.get(key, 0) for key in keys] for counts in (a, b)], dtype=np.float64)
-    table = table[:, table.sum(axis=0) > 0]
+    table = _table(a, b)
     share = table.sum(axis=1, keepdims=True) / table.sum()
     rare = (share * table.sum(axis=0)).min(axis=0) < LEAST_EXPECTED
     if rare.any():
         table = np.column_stack([table[:, ~rare], table[:, rare].sum(axis=1)])
-    expected = share * table.sum(axis=0)
     if table.shape[1] < 2:
         return 1.0
-    return float(chdtrc(table.shape[1] - 1, ((table - expected) ** 2 / expected).sum()))
+    return float(chdtrc(table.shape[1] - 1, _chi_squared(table)))
+
+
+def cohens_d(mean_a: float, std_a: float, rows_a: int, mean_b: float, std_b: float, rows_b: int) -> float | None:
+    """How far the mean of `b` stands from that of `a`, in their pooled standard deviation; None of two constants.
+
+    >>> cohens_d(1.0, 2.0, 10, 2.0, 2.0, 30)
+    0.5
+    """
+    variance = (rows_a * std_a**2 + rows_b * std_b**2) / (rows_a + rows_b)
+    return (mean_b - mean_a) / math.sqrt(variance) if variance else None
+
+
+def cramers_v(a: Mapping[str, int], b: Mapping[str, int]) -> float:
+    """How strongly category and side belong together, from 0 (same shares) to 1 (no category in common).
+
+    >>> cramers_v({"red": 50, "blue": 50}, {"red": 5, "blue": 5})
+    0.0
+    >>> cramers_v({"red": 10}, {"blue": 30})
+    1.0
+    """
+    table = _table(a, b)
+    return math.sqrt(_chi_squared(table) / float(table.sum()))
+
+
+def largest_gap(a: Floats, a_weights: Floats, b: Floats, b_weights: Floats) -> tuple[float, float, float]:
+    """Where two cumulative distributions are furthest apart, and the share of `a` and of `b` at or below that value."""
+    points = np.union1d(a, b)
+    before, after = _cumulative(points, a, a_weights), _cumulative(points, b, b_weights)
+    place = int(np.abs(before - after).argmax())
+    return float(points[place]), float(before[place]), float(after[place])
 
 
 def psi(expected: Floats, actual: Floats) -> float:
@@ -163,6 +191,18 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(1.0, np.minimum.accumulate(scaled))
     return [float(value) for value in adjusted]
+
+
+def _table(a: Mapping[str, int], b: Mapping[str, int]) -> Floats:
+    """Both counts over the categories that either has, shape (2, categories)."""
+    keys = sorted(key for key in a.keys() | b.keys() if a.get(key, 0) or b.get(key, 0))
+    return np.array([[counts.get(key, 0) for key in keys] for counts in (a, b)], dtype=np.float64)
+
+
+def _chi_squared(table: Floats) -> float:
+    """Pearson's statistic of a table without empty columns."""
+    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0) / table.sum()
+    return float(((table - expected) ** 2 / expected).sum())
 
 
 def _binned(cuts: Floats, values: Floats, weights: Floats) -> Floats:

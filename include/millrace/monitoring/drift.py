@@ -44,6 +44,8 @@ class FeatureDrift:
     """Adjusted for the number of features."""
     indices: Indices | None
     """Other measures, for information only; None where no value is left."""
+    change: str
+    """The part of the distribution that changed most, in words."""
     drifted: bool
 
 
@@ -117,6 +119,7 @@ def _judge(feature: FeatureConstraints, found: Comparison, p_value: float, alpha
         threshold=config.comparison_threshold,
         p_value=p_value,
         indices=found.indices,
+        change=found.change,
         drifted=significant and found.distance > config.comparison_threshold,
     )
 
@@ -126,6 +129,6 @@ def _violation(feature: FeatureDrift) -> Violation:
     return Violation(
         feature_name=feature.name,
         constraint_check_type=DRIFT,
-        description=f"Baseline drift distance: {feature.distance:.4f} exceeds threshold: {feature.threshold} "
-        f"({feature.method}, adjusted p-value {feature.p_value:.2g}, {psi})",
+        description=f"Baseline drift distance: {feature.distance:.4f} exceeds threshold: {feature.threshold}; "
+        f"{feature.change} ({feature.method}, adjusted p-value {feature.p_value:.2g}, {psi})",
     )

@@ -167,26 +167,35 @@ def _csv(path: Path, reading: Reading) -> Iterator[pa.RecordBatch]:
         reading.on_invalid_row(path, row.text)
         return "skip"
 
-    reader = pc_csv.open_csv(
-        path,
-        read_options=pc_csv.ReadOptions(
-            block_size=BLOCK_BYTES, column_names=list(reading.columns) if reading.columns else None
-        ),
-        parse_options=pc_csv.ParseOptions(invalid_row_handler=pass_over),
-        convert_options=pc_csv.ConvertOptions(
-            strings_can_be_null=True,
-            null_values=MISSING_WORDS,
-            true_values=[],  # a column of True and False is text, in CSV as in Parquet
-            false_values=[],
-            column_types={**reading.types, **dict.fromkeys(reading.as_text, pa.string())},
-        ),
-    )
+    try:
+        reader = pc_csv.open_csv(
+            path,
+            read_options=pc_csv.ReadOptions(
+                block_size=BLOCK_BYTES, column_names=list(reading.columns) if reading.columns else None
+            ),
+            parse_options=pc_csv.ParseOptions(invalid_row_handler=pass_over),
+            convert_options=pc_csv.ConvertOptions(
+                strings_can_be_null=True,
+                null_values=MISSING_WORDS,
+                true_values=[],  # a column of True and False is text, in CSV as in Parquet
+                false_values=[],
+                column_types={**reading.types, **dict.fromkeys(reading.as_text, pa.string())},
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        if "Empty CSV file or block" in str(error):  # a header line without its line break
+            return
+        raise
     with reader:
         for batch in reader:
-            for column in batch.schema:
-                if pa.types.is_binary(column.type):  # what pyarrow makes of text that is not UTF-8
-                    raise DatasetError(f"{path} is not in UTF-8 (column {column.name!r}); {ADVICE['UTF8|UTF-8|codec']}")
+            _check_utf_8(path, batch)
             yield batch
+
+
+def _check_utf_8(path: Path, batch: pa.RecordBatch) -> None:
+    for column in batch.schema:
+        if pa.types.is_binary(column.type):  # what pyarrow makes of text that is not UTF-8
+            raise DatasetError(f"{path} is not in UTF-8 (column {column.name!r}); {ADVICE['UTF8|UTF-8|codec']}")
 
 
 def _json_lines(path: Path, reading: Reading) -> Iterator[pa.RecordBatch]:

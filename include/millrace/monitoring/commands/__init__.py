@@ -5,6 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import ModuleType
 
-from millrace.monitoring.commands import baseline, drift
+from millrace.monitoring.commands import baseline, drift, profile
 
-COMMANDS: Mapping[str, ModuleType] = {"baseline": baseline, "drift": drift}
+COMMANDS: Mapping[str, ModuleType] = {"baseline": baseline, "drift": drift, "profile": profile}

@@ -1,12 +1,12 @@
-"""Write the statistics and the suggested constraints of a dataset."""
+"""Write the statistics, the suggested constraints and the profile of a dataset."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from millrace.monitoring.commands.data import add_data_arguments, profile
-from millrace.profiling import constraints_file, statistics_file
+from millrace.monitoring.commands.data import add_data_arguments, stored_profile
+from millrace.profiling import constraints_file, profile_file, statistics_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,8 +15,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    dataset = profile(options)
+    stored = stored_profile(options)
+    dataset = stored.profile.summary()
     options.output.mkdir(parents=True, exist_ok=True)
     statistics_file.write_statistics(options.output, dataset)
+    profile_file.write_profile(options.output, stored)
     path = constraints_file.write_constraints(options.output, constraints_file.suggest(dataset))
-    print(f"wrote {statistics_file.FILE_NAME} and {path.name} to {options.output}")
+    print(f"wrote {statistics_file.FILE_NAME}, {path.name} and {profile_file.FILE_NAME} to {options.output}")

@@ -1,4 +1,4 @@
-"""Arguments that say which rows a command looks at, and their profile."""
+"""Arguments that say which rows a command looks at, and their profile: of files, or merged from profiles made before."""
 
 from __future__ import annotations
 
@@ -7,24 +7,46 @@ from collections.abc import Collection
 from pathlib import Path
 
 from millrace.profiling.dataset import Reading, read_into
+from millrace.profiling.errors import DatasetError
 from millrace.profiling.profile import DatasetProfile
-from millrace.profiling.summary import DatasetSummary
+from millrace.profiling.profile_file import FILE_NAME, StoredProfile, identity, read_profile
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, default=Path("input/data"), help="folder of .csv, .parquet or .jsonl files"
     )
+    parser.add_argument(
+        "--profiles",
+        type=Path,
+        help="folder of profile.json files to merge instead: shards of a dataset, days of a window",
+    )
     parser.add_argument("--exclude", action="append", default=[], help="a column to leave out; repeatable")
     parser.add_argument("--columns", type=lambda t: t.split(","), help="names for CSV files without a header line")
 
 
-def profile(options: argparse.Namespace, as_text: Collection[str] = ()) -> DatasetSummary:
-    """Profile what the data arguments name."""
+def stored_profile(options: argparse.Namespace, as_text: Collection[str] = ()) -> StoredProfile:
+    """The profile of what the data arguments name; it may be of no rows."""
+    if options.profiles:
+        found = _merged(options.profiles)
+        for name in options.exclude:
+            found.profile.columns.pop(name, None)
+        return found
     reading = Reading(exclude=options.exclude, as_text=as_text, columns=options.columns)
-    found = read_into(DatasetProfile, options.data, reading)
-    print(f"profiled {options.data}: {found.rows} rows, {len(found.columns)} columns")
-    return found.summary()
+    profile = read_into(DatasetProfile, options.data, reading)
+    print(f"profiled {options.data}: {profile.rows} rows, {len(profile.columns)} columns")
+    return StoredProfile(files=identity(options.data), profile=profile)
+
+
+def _merged(folder: Path) -> StoredProfile:
+    paths = sorted(folder.rglob(FILE_NAME)) if folder.is_dir() else []
+    if not paths:
+        raise DatasetError(f"there is no {FILE_NAME} under {folder}; mount the profiles as a processing input there")
+    found = StoredProfile(files=(), profile=DatasetProfile())
+    for path in paths:
+        found = found.merged(read_profile(path))
+    print(f"merged {len(paths)} profiles under {folder}: {found.profile.rows} rows")
+    return found
 
 
 def share(text: str) -> float:

@@ -1,4 +1,8 @@
-"""Compare a dataset with a baseline and write statistics, constraints, violations, report and verdict."""
+"""Compare a dataset with a baseline and write statistics, constraints, violations, profile, report and verdict.
+
+A window of fewer than `--least-rows` rows is not judged: its verdict passes, says so, and has the metric `judged` 0. A few
+rows would show only drift that is very large, and silence about the rest would read as health.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +11,22 @@ import shutil
 from pathlib import Path
 
 from millrace.monitoring import report, violations_file
-from millrace.monitoring.commands.data import add_data_arguments, profile, share
+from millrace.monitoring.commands.data import add_data_arguments, share, stored_profile
 from millrace.monitoring.drift import ALPHA, DRIFT_SHARE, DriftResult, decide
-from millrace.profiling import constraints_file, statistics_file
+from millrace.profiling import constraints_file, profile_file, statistics_file
 from millrace.profiling.summary import DatasetSummary
 from millrace.verdict import FILE_NAME as VERDICT
 from millrace.verdict import Finding, Verdict
 
 MAX_FINDINGS = 10
+LEAST_ROWS = 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
     parser.add_argument("--output", type=Path, default=Path("output/report"))
     parser.add_argument("--baseline", type=Path, default=Path("input/baseline"), help="folder of the baseline's files")
+    parser.add_argument("--least-rows", type=_positive, default=LEAST_ROWS, help="rows below which nothing is judged")
     parser.add_argument("--drift-share", type=share, default=DRIFT_SHARE, help="share of features that makes a drift")
     parser.add_argument("--alpha", type=share, default=ALPHA, help="false discovery rate that is accepted")
 
@@ -32,9 +38,16 @@ def run(options: argparse.Namespace) -> None:
         constraints.features.pop(name, None)
     print(f"read the baseline: {known.rows} rows, {len(constraints.features)} features")
     codes = {name for name, feature in constraints.features.items() if feature.inferred_type == "String"}
-    dataset = profile(options, as_text=codes)
-    result = decide(known, dataset, constraints, alpha=options.alpha, drift_share=options.drift_share)
+    stored = stored_profile(options, as_text=codes)
     options.output.mkdir(parents=True, exist_ok=True)
+    profile_file.write_profile(options.output, stored)
+    if stored.profile.rows < options.least_rows:
+        verdict = _not_judged(stored.profile.rows, options.least_rows)
+        verdict.write(options.output)
+        print(verdict.summary)
+        return
+    dataset = stored.profile.summary()
+    result = decide(known, dataset, constraints, alpha=options.alpha, drift_share=options.drift_share)
     statistics_file.write_statistics(options.output, dataset)
     shutil.copyfile(options.baseline / constraints_file.FILE_NAME, options.output / constraints_file.FILE_NAME)
     violations_file.write_violations(options.output, result.violations)
@@ -56,6 +69,7 @@ def verdict_of(result: DriftResult, known: DatasetSummary, dataset: DatasetSumma
         passed=not result.drifted,
         summary=f"{'Drift' if result.drifted else 'No drift'}: {summary} ({dataset.rows} rows against {known.rows}).",
         metrics={
+            "judged": 1,
             "features": total,
             "drifted_features": drifted,
             "drifted_share": result.share,
@@ -70,5 +84,23 @@ def verdict_of(result: DriftResult, known: DatasetSummary, dataset: DatasetSumma
             "violations": violations_file.FILE_NAME,
             "statistics": statistics_file.FILE_NAME,
             "constraints": constraints_file.FILE_NAME,
+            "profile": profile_file.FILE_NAME,
         },
     )
+
+
+def _not_judged(rows: int, least: int) -> Verdict:
+    return Verdict(
+        gate="drift",
+        passed=True,
+        summary=f"Not judged: the window has {rows} rows, and at least {least} are needed.",
+        metrics={"judged": 0, "rows": rows},
+        artifacts={"profile": profile_file.FILE_NAME},
+    )
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} rows are none; give 1 or more")
+    return value
