@@ -1,18 +1,29 @@
-"""Drift: the baseline of what a version was trained on, and the look at a batch that may ask for a new training."""
+"""Drift: the baseline of what a version was trained on, and the look at a window that may ask for a new training."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
 
+from millrace.retraining.history import History
+from millrace.retraining.policy import RetrainingPolicy, decide
+from millrace.retraining.record import Record
 from millrace.sagemaker.deployment import Deployment
+from millrace.sagemaker.preflight import PreflightError
 from millrace.verdict import Verdict
-from operators.processing import ProcessingOperator, split_uri
+from operators.links import DriftReportLink, HistoryLink, JobLink, object_page
+from operators.processing import ProcessingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+ON_FIRST_DRIFT = RetrainingPolicy()
+RUN_TIME = "{{ (data_interval_end | default(none)) or dag_run.run_after }}"
+CHAMPION_VARIABLE = "MILLRACE_CHAMPION"
+"""Tells the job, and whoever looks at it later, which version's baseline it compared with."""
 
 
 class DriftBaselineOperator(ProcessingOperator):
@@ -63,17 +74,26 @@ class DriftBaselineOperator(ProcessingOperator):
 
 
 class DriftMonitorOperator(ProcessingOperator):
-    """Hold a batch against the champion's baseline; on drift, and only then, emit an event of `asset`.
+    """Hold a window of data against the champion's baseline; when drift lasts, and only then, emit an event of `asset`.
 
     `.output["report"]` holds statistics.json, constraints.json and constraint_violations.json in Model Monitor's
-    format, report.html and verdict.json. The task succeeds either way: finding drift is its work.
+    format, profile.json, report.html and verdict.json. The task succeeds either way: finding drift is its work.
+
+    What was found and decided is added to the model's history, whose page `.output["history"]` names. The event's extra
+    holds the evidence: the reports and the data of the windows that have drifted, so that what answers it can train on them.
+
+    A window of fewer than `least_rows` rows is recorded and not judged. One that comes late, after a later one was judged,
+    is recorded and starts nothing. A prefix without objects fails the task, as SageMaker does.
 
     Args:
-        data: S3 URI of the batch.
+        data: S3 URI of the window's data.
         model: the registered model whose champion's baseline is used.
         asset: the asset that means "there was drift"; schedule what should answer it on this asset.
         alias: the asset alias through which the event is emitted. A plain outlet would fire on every success.
         exclude: columns to leave out.
+        window: the window's end, a date or time; a template. By default the run's.
+        policy: how many windows have to drift, and how long to wait after an event.
+        least_rows: rows below which a window is not judged.
 
     Example::
 
@@ -83,7 +103,8 @@ class DriftMonitorOperator(ProcessingOperator):
         )
     """
 
-    template_fields: Sequence[str] = (*ProcessingOperator.template_fields, "data", "model")
+    template_fields: Sequence[str] = (*ProcessingOperator.template_fields, "data", "model", "window")
+    operator_extra_links = (JobLink(), DriftReportLink(), HistoryLink())
     ui_color = "#fde7e3"
 
     def __init__(
@@ -94,18 +115,27 @@ class DriftMonitorOperator(ProcessingOperator):
         asset: Asset,
         alias: str,
         exclude: Sequence[str] = (),
+        window: Any = RUN_TIME,
+        policy: RetrainingPolicy = ON_FIRST_DRIFT,
+        least_rows: int = 30,
         outlets: Sequence[Any] = (),
         **kwargs: Any,
     ) -> None:
+        if least_rows < 1:
+            raise ValueError(f"least_rows is {least_rows}; it must be 1 or more")
         self.data = data  # a template field of its own, so that a mapped task comes after what makes it
         self.model = model
         self.asset = asset
         self.alias = AssetAlias(alias)
+        self.window = window
+        self.policy = policy
+        self._job_name = ""
+        self._champion: str | None = None
         super().__init__(
             module="millrace.monitoring",
             packages=("millrace.monitoring",),
             arguments=["drift", "--data", "input/data", "--baseline", "input/baseline", "--output", "output/report",
-                       *_excluded(exclude)],
+                       "--least-rows", str(least_rows), *_excluded(exclude)],
             inputs={"data": data},
             required_inputs=("data",),
             outputs=("report",),
@@ -123,18 +153,84 @@ class DriftMonitorOperator(ProcessingOperator):
                 f"version {champion.version} of {self.model!r} has no drift baseline; run its training DAG to the end first"
             )
         self.inputs = {**self.inputs, "baseline": champion.baseline}
+        self.environment = {**self.environment, CHAMPION_VARIABLE: champion.version}
         super().prepare(deployment)
 
+    def harvest(self, description: dict[str, Any], context: Context) -> dict[str, Any]:
+        self._job_name = description[self.kind.name_field]
+        self._champion = (description.get("Environment") or {}).get(CHAMPION_VARIABLE)
+        return super().harvest(description, context)
+
     def judge(self, verdict: Verdict, uri: str, context: Context) -> dict[str, Any]:
-        bucket, prefix = split_uri(uri)
-        page = f"s3://{bucket}/{prefix}/{verdict.artifacts.get('report', 'report.html')}"
-        self.publish(context, drift_report=page)
-        drifted = not verdict.passed
-        if drifted:
-            extra = {"summary": verdict.summary, "report": page, "model": self.model}
-            context["outlet_events"][self.alias].add(self.asset, extra=extra)
-            self.log.info("drift: an event of %s is emitted", self.asset.name)
-        return {"drifted": drifted, "report": page}
+        links: dict[str, str] = {
+            name: f"{uri}/{path}" for name, path in verdict.artifacts.items() if name in ("report", "profile")
+        }
+        if "report" in links:
+            page = object_page(self._s3, links["report"])
+            self.publish(context, drift_report=links["report"], **{DriftReportLink.xcom_key_name: page})
+        history = History(self._s3, *_place(), self.model)
+        record = history.found("window", self._job_name)
+        if record is None:  # otherwise an earlier attempt has decided: its decision stands
+            record = self._record(verdict, {"data": self.data, **links}, history.records(), context)
+            history.add(record, self._job_name)
+        page = object_page(self._s3, history.page_uri)
+        self.publish(context, history=history.page_uri, **{HistoryLink.xcom_key_name: page})
+        self.log.info("%s: %s", record.action, record.why)
+        if record.action == "retrain":
+            context["outlet_events"][self.alias].add(self.asset, extra=self._evidence(record, history))
+            self.log.info("an event of %s is emitted", self.asset.name)
+        return {
+            "drifted": not verdict.passed, "action": record.action, "why": record.why, "report": links.get("report"),
+            "history": history.page_uri,
+        }  # fmt: skip
+
+    def _record(self, verdict: Verdict, links: dict[str, str], earlier: Sequence[Record], context: Context) -> Record:
+        at = window_end(self.window)
+        outcome = "not judged" if verdict.metrics.get("judged") == 0 else "stable" if verdict.passed else "drifted"
+        decision = decide(outcome, at, self._champion, earlier, self.policy)
+        return Record(
+            kind="window", at=at, subject=str(self.window), outcome=outcome, summary=verdict.summary,
+            action=decision.action, why=decision.why, champion=self._champion, facts=verdict.metrics, links=links,
+            by=written_by(context, self._job_name),
+        )  # fmt: skip
+
+    def _evidence(self, record: Record, history: History) -> dict[str, Any]:
+        """The event's extra: what has drifted, why that is enough, and where to look."""
+        earlier = [one for one in history.records() if one.at < record.at]
+        decision = decide(record.outcome, record.at, record.champion, earlier, self.policy)
+        windows = [*decision.evidence, record]
+        return {
+            "model": self.model, "summary": record.summary, "why": record.why, "champion": record.champion,
+            "windows": [one.subject for one in windows], "data": [one.links["data"] for one in windows],
+            "report": record.links.get("report"), "history": history.page_uri,
+        }  # fmt: skip
+
+
+def window_end(text: Any) -> datetime:
+    """A window's end as a time with a zone; a date is its midnight in UTC.
+
+    Raises:
+        PreflightError: it is neither a date nor a time.
+    """
+    try:
+        found = text if isinstance(text, datetime) else datetime.fromisoformat(str(text))
+    except ValueError:
+        raise PreflightError(
+            f"window has rendered to {text!r}; it must be a date or a time, as in 2026-11-21"
+        ) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def written_by(context: Context, job: str) -> dict[str, str]:
+    """Who writes a record."""
+    ti = context["ti"]
+    return {"dag": ti.dag_id, "run": ti.run_id, "task": ti.task_id, "job": job}
+
+
+def _place() -> tuple[str, str]:
+    """Bucket and deployment of the histories."""
+    deployment = Deployment.from_environment()
+    return deployment.bucket, deployment.id
 
 
 def _excluded(columns: Sequence[str]) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from airflow.sdk import BaseOperator, RetryPolicy
+from airflow.sdk import BaseOperator, BaseOperatorLink, RetryPolicy
 from airflow.sdk.exceptions import TaskDeferralTimeout
 
 from millrace.sagemaker import preflight
@@ -54,7 +54,7 @@ class JobOperator(BaseOperator):
 
     kind: ClassVar[JobKind]
     template_fields: Sequence[str] = ("aws_conn_id", "region_name", "max_cost")
-    operator_extra_links = (JobLink(),)
+    operator_extra_links: Sequence[BaseOperatorLink] = (JobLink(),)
     ui_color = "#e8f0fe"
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
 
@@ -58,6 +59,30 @@ class EndpointLink(_PublishedLink):
     def url(sagemaker: Any, endpoint: str) -> str:
         """As JobLink.url."""
         return _page(sagemaker, f"endpoints/{endpoint}")
+
+
+class DriftReportLink(_PublishedLink):
+    """The report of a drift monitor."""
+
+    name = "Drift report"
+    xcom_key_name = "drift_report_link"
+
+
+class HistoryLink(_PublishedLink):
+    """What was found and decided about a model, as a page."""
+
+    name = "Model history"
+    xcom_key_name = "history_link"
+
+
+def object_page(s3: Any, uri: str) -> str:
+    """Where a browser finds an object: in AWS's console for AWS's endpoints, and at the endpoint itself for any other."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    address, region = s3.meta.endpoint_url, s3.meta.region_name
+    console = CONSOLES.get(s3.meta.partition)
+    if "amazonaws.com" in address and console:
+        return f"{console.format(region=region)}/s3/object/{bucket}?prefix={quote(key)}&region={region}"
+    return f"{address}/{bucket}/{quote(key)}"
 
 
 def _page(sagemaker: Any, path: str) -> str:

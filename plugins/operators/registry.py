@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import BaseOperator, RetryPolicy
-from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from millrace.sagemaker.preflight import PreflightError, is_template
 from operators.failures import RETRY_POLICY
@@ -139,6 +139,55 @@ class RegisterModelOperator(BaseOperator):
         self.log.info("registered version %s of %s, alias candidate", version.version, self.model)
         context["ti"].xcom_push(key="version", value=version.version)
         return {"model": self.model, "version": version.version, "source": version.source}
+
+
+class PromoteModelOperator(BaseOperator):
+    """Make a version the champion of a model that is served by batch transform; a refused one skips what follows.
+
+    DeployEndpointOperator does it for a model with an endpoint.
+
+    Args:
+        model: the registered model's name.
+        version: the version.
+        challenge: a ChallengeOperator's result; unless it was won, nothing is promoted and the task is skipped.
+
+    Example::
+
+        promote = PromoteModelOperator(
+            task_id="promote", model="digits", version=register.output["version"], challenge=challenge.output
+        )
+    """
+
+    template_fields: Sequence[str] = ("model", "version", "challenge")
+    ui_color = "#f0e6ff"
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        version: Any,
+        challenge: Any,
+        retry_policy: RetryPolicy | None = RETRY_POLICY,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(retry_policy=retry_policy, **kwargs)
+        self.model = model
+        self.version = version
+        self.challenge = challenge
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        from millrace.registry.models import Registry
+
+        if not isinstance(self.challenge, Mapping) or not isinstance(self.challenge.get("passed"), bool):
+            raise PreflightError(f"challenge is {self.challenge!r}; it must be a ChallengeOperator's result")
+        registry = Registry()
+        version = registry.version(self.model, str(self.version))
+        why = str(self.challenge.get("summary", ""))
+        if not self.challenge["passed"]:
+            raise AirflowSkipException(f"version {version.version} of {self.model!r} is not promoted: {why}")
+        registry.promote(self.model, version.version, endpoint="batch transform")
+        self.log.info("version %s of %s is the champion: %s", version.version, self.model, why)
+        return {"model": self.model, "version": version.version}
 
 
 def measured(evaluation: Any) -> dict[str, float]:

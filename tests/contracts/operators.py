@@ -247,6 +247,7 @@ def _baseline(place: Place) -> Arguments:
 def _monitor(place: Place) -> Arguments:
     return {
         "data": place.data, "model": place.champion, "asset": Asset("drift"), "alias": "drift-found",
+        "window": "2026-11-21",
         "instance_type": SMALL, "poll_seconds": 0.5,
     }  # fmt: skip
 

@@ -1,0 +1,89 @@
+"""ChallengeOperator: champion against challenger on the same fresh, labelled rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from millrace.retraining.history import History
+from millrace.retraining.record import Record
+from millrace.sagemaker.deployment import Deployment
+from millrace.verdict import Verdict
+from operators.drift import CHAMPION_VARIABLE, RUN_TIME, window_end, written_by
+from operators.links import HistoryLink, JobLink, object_page
+from operators.processing import ProcessingOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ChallengeOperator(ProcessingOperator):
+    """Score the same labelled rows with the champion and a challenger, in a job, and write down who won and why.
+
+    The job finds the two archives under input/champion and input/challenger and the rows under input/data, and leaves a
+    verdict: passed means that the challenger won. `millrace.monitoring.challenge` compares two models' scores with a
+    confidence interval. While there is no champion, input/champion is not there. The task succeeds either way; a
+    PromoteModelOperator or DeployEndpointOperator behind it does what follows.
+
+    Args:
+        module: the job's module.
+        model: the registered model.
+        version: the challenger's version.
+        data: S3 URI of labelled rows that neither has been trained on.
+        window: the time that the decision is about; by default the run's.
+
+    Example::
+
+        challenge = ChallengeOperator(
+            task_id="challenge", module="pipelines.digits.jobs.evaluate", model="digits",
+            version=register.output["version"], data=prepare.output["test"], packages=("pipelines.digits",),
+            instance_type="ml.m5.large",
+        )
+    """
+
+    template_fields: Sequence[str] = (*ProcessingOperator.template_fields, "data", "model", "version", "window")
+    operator_extra_links = (JobLink(), HistoryLink())
+    ui_color = "#fff4d6"
+
+    def __init__(self, *, model: str, version: Any, data: Any, window: Any = RUN_TIME, **kwargs: Any) -> None:
+        self.data = data  # a template field of its own, so that a mapped task comes after what makes it
+        self.model = model
+        self.version = version
+        self.window = window
+        self._job_name = ""
+        self._champion: str | None = None
+        super().__init__(
+            inputs={"data": data}, required_inputs=("data",), outputs=("challenge",), verdict="challenge", **kwargs
+        )
+
+    def prepare(self, deployment: Deployment) -> None:
+        from millrace.registry.models import CHAMPION, Registry
+
+        registry = Registry()
+        challenger = registry.version(self.model, str(self.version))
+        champion = registry.by_alias(self.model, CHAMPION)
+        self.inputs = {**self.inputs, "challenger": challenger.source}
+        if champion is not None:
+            self.inputs |= {"champion": champion.source}
+            self.environment = {**self.environment, CHAMPION_VARIABLE: champion.version}
+        super().prepare(deployment)
+
+    def harvest(self, description: dict[str, Any], context: Context) -> dict[str, Any]:
+        self._job_name = description[self.kind.name_field]
+        self._champion = (description.get("Environment") or {}).get(CHAMPION_VARIABLE)
+        return super().harvest(description, context)
+
+    def judge(self, verdict: Verdict, uri: str, context: Context) -> dict[str, Any]:
+        deployment = Deployment.from_environment()
+        history = History(self._s3, deployment.bucket, deployment.id, self.model)
+        record = Record(
+            kind="challenge", at=window_end(self.window), subject=f"version {self.version}",
+            outcome="won" if verdict.passed else "lost", summary=f"Version {self.version} challenged the champion.",
+            action="promote" if verdict.passed else "refuse", why=verdict.summary, champion=self._champion,
+            facts=verdict.metrics, links={name: f"{uri}/{path}" for name, path in verdict.artifacts.items()},
+            by=written_by(context, self._job_name),
+        )  # fmt: skip
+        history.add(record, self._job_name)
+        page = object_page(self._s3, history.page_uri)
+        self.publish(context, history=history.page_uri, **{HistoryLink.xcom_key_name: page})
+        return {"champion": self._champion, "history": history.page_uri}
