@@ -59,6 +59,7 @@ class ChallengeOperator(ProcessingOperator):
     def prepare(self, deployment: Deployment) -> None:
         from millrace.registry.models import CHAMPION, Registry
 
+        window_end(self.window)  # before the job is paid for: its result must have a time
         registry = Registry()
         challenger = registry.version(self.model, str(self.version))
         champion = registry.by_alias(self.model, CHAMPION)

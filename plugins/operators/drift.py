@@ -147,6 +147,7 @@ class DriftMonitorOperator(ProcessingOperator):
     def prepare(self, deployment: Deployment) -> None:
         from millrace.registry.models import Registry, RegistryError
 
+        window_end(self.window)  # before the job is paid for: its result must have a time
         champion = Registry().champion(self.model)
         if champion.baseline is None:
             raise RegistryError(

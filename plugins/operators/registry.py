@@ -171,6 +171,8 @@ class PromoteModelOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(retry_policy=retry_policy, **kwargs)
+        if isinstance(challenge, str) and not is_template(challenge):
+            was_won(challenge)
         self.model = model
         self.version = version
         self.challenge = challenge
@@ -178,16 +180,25 @@ class PromoteModelOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         from millrace.registry.models import Registry
 
-        if not isinstance(self.challenge, Mapping) or not isinstance(self.challenge.get("passed"), bool):
-            raise PreflightError(f"challenge is {self.challenge!r}; it must be a ChallengeOperator's result")
+        won, why = was_won(self.challenge)
         registry = Registry()
         version = registry.version(self.model, str(self.version))
-        why = str(self.challenge.get("summary", ""))
-        if not self.challenge["passed"]:
+        if not won:
             raise AirflowSkipException(f"version {version.version} of {self.model!r} is not promoted: {why}")
         registry.promote(self.model, version.version, endpoint="batch transform")
         self.log.info("version %s of %s is the champion: %s", version.version, self.model, why)
         return {"model": self.model, "version": version.version}
+
+
+def was_won(challenge: Any) -> tuple[bool, str]:
+    """Whether a challenge was won, and why.
+
+    Raises:
+        PreflightError: it is no challenge's result.
+    """
+    if not isinstance(challenge, Mapping) or not isinstance(challenge.get("passed"), bool):
+        raise PreflightError(f"challenge is {challenge!r}; it must be a ChallengeOperator's result")
+    return challenge["passed"], str(challenge.get("summary", ""))
 
 
 def measured(evaluation: Any) -> dict[str, float]:

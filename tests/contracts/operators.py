@@ -24,6 +24,7 @@ from millrace.runtime.fault_plan import Rule
 from millrace.runtime.faults import HoldJob, JobFault
 from millrace.sagemaker import observe
 from millrace.sagemaker.kinds import ENDPOINT, KINDS, PROCESSING, TRAINING, TRANSFORM, JobKind, Outcome
+from operators.challenge import ChallengeOperator
 from operators.delete import DeleteEndpointOperator
 from operators.deploy import DeployEndpointOperator
 from operators.drift import DriftBaselineOperator, DriftMonitorOperator
@@ -31,7 +32,12 @@ from operators.invoke import InvokeEndpointOperator
 from operators.processing import ProcessingOperator
 from operators.quality import QualityGateOperator
 from operators.reconcile import ReconcileOperator
-from operators.registry import MetricGateOperator, ModelApprovalOperator, RegisterModelOperator
+from operators.registry import (
+    MetricGateOperator,
+    ModelApprovalOperator,
+    PromoteModelOperator,
+    RegisterModelOperator,
+)
 from operators.training import TrainingOperator
 from operators.transform import BatchTransformOperator
 from tests.operators.runtime import local_deployment
@@ -252,6 +258,13 @@ def _monitor(place: Place) -> Arguments:
     }  # fmt: skip
 
 
+def _challenge(place: Place) -> Arguments:
+    return {
+        "module": "tests.contracts.job_code.challenge", "packages": CODE, "data": place.data, "model": place.model,
+        "version": place.version, "window": "2026-11-21", "instance_type": SMALL, "poll_seconds": 0.5,
+    }  # fmt: skip
+
+
 def _deploy(place: Place) -> Arguments:
     return {
         "model": place.model, "version": place.version, "endpoint": "serving", "instance_type": "ml.c5.large",
@@ -316,8 +329,18 @@ SUBJECTS: Sequence[Subject] = (
         kind=PROCESSING,
         wrong={"poll_seconds": 0},
         said="poll_seconds is 0; it must be more than 0",
-        nonsense=({"inputs": {"data": ""}}, {"model": "None"}),
+        nonsense=({"inputs": {"data": ""}}, {"model": "None"}, {"window": "None"}),
         fed="data",
+        mapped=("data", lambda place: [place.data, place.lines]),
+    ),
+    Subject(
+        operator=ChallengeOperator,
+        told=_challenge,
+        kind=PROCESSING,
+        wrong={"instance_type": "large"},
+        said="InstanceType is 'large' and must be one of",
+        nonsense=({"inputs": {"data": ""}}, {"version": "None"}, {"window": "None"}),
+        fed="version",
         mapped=("data", lambda place: [place.data, place.lines]),
     ),
     Subject(
@@ -369,6 +392,17 @@ SUBJECTS: Sequence[Subject] = (
         nonsense=({"metrics": "None"}, {"metrics": {"metrics": {"accuracy": 0.1}}}),
         fed="metrics",
         mapped=("metrics", lambda place: [{"metrics": {"accuracy": 0.9}}, {"metrics": {"accuracy": 0.8}}]),
+    ),
+    Subject(
+        operator=PromoteModelOperator,
+        told=lambda place: {
+            "model": place.model, "version": place.version, "challenge": {"passed": True, "summary": "it is better"},
+        },
+        wrong={"challenge": "yes"},
+        said="challenge is 'yes'; it must be a ChallengeOperator's result",
+        nonsense=({"version": "None"}, {"challenge": "None"}),
+        fed="challenge",
+        mapped=("version", lambda place: ["1", "2"]),
     ),
     Subject(
         operator=ModelApprovalOperator,
