@@ -12,6 +12,7 @@ from millrace.verdict import Verdict
 from operators.drift import CHAMPION_VARIABLE, RUN_TIME, window_end, written_by
 from operators.links import HistoryLink, JobLink, object_page
 from operators.processing import ProcessingOperator
+from operators.registry import check_artifact
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,14 +22,14 @@ class ChallengeOperator(ProcessingOperator):
     """Score the same labelled rows with the champion and a challenger, in a job, and write down who won and why.
 
     The job finds the two archives under input/champion and input/challenger and the rows under input/data, and leaves a
-    verdict: passed means that the challenger won. `millrace.monitoring.challenge` compares two models' scores with a
-    confidence interval. While there is no champion, input/champion is not there. The task succeeds either way; a
-    PromoteModelOperator or DeployEndpointOperator behind it does what follows.
+    verdict: passed means that the challenger won, and its summary says why. `millrace.monitoring.challenge` compares two
+    models' scores with a confidence interval. While there is no champion, input/champion is not there. The task succeeds
+    either way; a PromoteModelOperator or DeployEndpointOperator behind it does what follows.
 
     Args:
         module: the job's module.
         model: the registered model.
-        version: the challenger's version.
+        artifact: URI of the challenger's model.tar.gz.
         data: S3 URI of labelled rows that neither has been trained on.
         window: the time that the decision is about; by default the run's.
 
@@ -36,19 +37,19 @@ class ChallengeOperator(ProcessingOperator):
 
         challenge = ChallengeOperator(
             task_id="challenge", module="pipelines.digits.jobs.evaluate", model="digits",
-            version=register.output["version"], data=prepare.output["test"], packages=("pipelines.digits",),
+            artifact=train.output["model"], data=prepare.output["test"], packages=("pipelines.digits",),
             instance_type="ml.m5.large",
         )
     """
 
-    template_fields: Sequence[str] = (*ProcessingOperator.template_fields, "data", "model", "version", "window")
+    template_fields: Sequence[str] = (*ProcessingOperator.template_fields, "data", "model", "artifact", "window")
     operator_extra_links = (JobLink(), HistoryLink())
     ui_color = "#fff4d6"
 
-    def __init__(self, *, model: str, version: Any, data: Any, window: Any = RUN_TIME, **kwargs: Any) -> None:
+    def __init__(self, *, model: str, artifact: Any, data: Any, window: Any = RUN_TIME, **kwargs: Any) -> None:
         self.data = data  # a template field of its own, so that a mapped task comes after what makes it
         self.model = model
-        self.version = version
+        self.artifact = artifact
         self.window = window
         self._job_name = ""
         self._champion: str | None = None
@@ -60,10 +61,9 @@ class ChallengeOperator(ProcessingOperator):
         from millrace.registry.models import CHAMPION, Registry
 
         window_end(self.window)  # before the job is paid for: its result must have a time
-        registry = Registry()
-        challenger = registry.version(self.model, str(self.version))
-        champion = registry.by_alias(self.model, CHAMPION)
-        self.inputs = {**self.inputs, "challenger": challenger.source}
+        check_artifact(self.artifact)
+        champion = Registry().by_alias(self.model, CHAMPION)
+        self.inputs = {**self.inputs, "challenger": self.artifact}
         if champion is not None:
             self.inputs |= {"champion": champion.source}
             self.environment = {**self.environment, CHAMPION_VARIABLE: champion.version}
@@ -78,8 +78,8 @@ class ChallengeOperator(ProcessingOperator):
         deployment = Deployment.from_environment()
         history = History(self._s3, deployment.bucket, deployment.id, self.model)
         record = Record(
-            kind="challenge", at=window_end(self.window), subject=f"version {self.version}",
-            outcome="won" if verdict.passed else "lost", summary=f"Version {self.version} challenged the champion.",
+            kind="challenge", at=window_end(self.window), subject=str(self.artifact),
+            outcome="won" if verdict.passed else "lost", summary="Champion and challenger have scored the same rows.",
             action="promote" if verdict.passed else "refuse", why=verdict.summary, champion=self._champion,
             facts=verdict.metrics, links={name: f"{uri}/{path}" for name, path in verdict.artifacts.items()},
             by=written_by(context, self._job_name),

@@ -261,7 +261,7 @@ def _monitor(place: Place) -> Arguments:
 def _challenge(place: Place) -> Arguments:
     return {
         "module": "tests.contracts.job_code.challenge", "packages": CODE, "data": place.data, "model": place.model,
-        "version": place.version, "window": "2026-11-21", "instance_type": SMALL, "poll_seconds": 0.5,
+        "artifact": place.archive(), "window": "2026-11-21", "instance_type": SMALL, "poll_seconds": 0.5,
     }  # fmt: skip
 
 
@@ -339,8 +339,8 @@ SUBJECTS: Sequence[Subject] = (
         kind=PROCESSING,
         wrong={"instance_type": "large"},
         said="InstanceType is 'large' and must be one of",
-        nonsense=({"inputs": {"data": ""}}, {"version": "None"}, {"window": "None"}),
-        fed="version",
+        nonsense=({"inputs": {"data": ""}}, {"artifact": "None"}, {"window": "None"}),
+        fed="artifact",
         mapped=("data", lambda place: [place.data, place.lines]),
     ),
     Subject(

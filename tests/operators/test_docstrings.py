@@ -20,7 +20,7 @@ from pipelines.digits.settings import settings
 
 EXAMPLE = re.compile(r"^Example::\n\n((?:    .*\n?|\n)+)", re.MULTILINE)
 BASES = {"JobOperator", "EndpointOperator"}
-EARLIER = ("prepare", "train", "evaluate", "register", "deploy", "batch", "score")
+EARLIER = ("prepare", "train", "evaluate", "challenge", "register", "deploy", "batch", "score")
 """Tasks that examples speak of."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
@@ -106,7 +105,7 @@ def test_a_challenge_promotes_or_says_why_not(place: Place, won: bool) -> None:
     version = Registry().register(first, source=source, run_id=None, metrics={}, tags={}).version
     challenge = ChallengeOperator(
         task_id="challenge", module="tests.contracts.job_code.challenge", packages=CODE, data=place.data,
-        arguments=[] if won else ["--lose"], model=first, version=version, window="2026-11-09T12:00:00+00:00",
+        arguments=[] if won else ["--lose"], model=first, artifact=source, window="2026-11-09T12:00:00+00:00",
         instance_type=SMALL, poll_seconds=0.5,
     )  # fmt: skip
     result = Attempts().execute(challenge)
@@ -126,10 +125,10 @@ def test_a_challenge_promotes_or_says_why_not(place: Place, won: bool) -> None:
     assert now.version == (version if won else place.version)
 
 
-def test_the_first_version_challenges_nobody(place: Place, tmp_path: Path) -> None:
+def test_the_first_version_challenges_nobody(place: Place) -> None:
     challenge = ChallengeOperator(
         task_id="challenge", module="tests.contracts.job_code.challenge", packages=CODE, data=place.data,
-        model=place.model, version=place.version, window="2026-11-09", instance_type=SMALL, poll_seconds=0.5,
+        model=place.model, artifact=place.archive(), window="2026-11-09", instance_type=SMALL, poll_seconds=0.5,
     )  # fmt: skip
     result = Attempts().execute(challenge)
     assert (result["champion"], result["summary"]) == (None, "of challenger, the challenger is better")

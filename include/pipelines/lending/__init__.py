@@ -1,0 +1,1 @@
+"""Loan risk, scored nightly, on a generated stream of applications whose world changes on a known day."""

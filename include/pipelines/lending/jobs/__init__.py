@@ -1,0 +1,1 @@
+"""The programs of the lending pipeline that run inside SageMaker jobs."""
