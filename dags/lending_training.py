@@ -18,7 +18,7 @@ from operators.limit import LIMIT, MAX_COST
 from operators.processing import ProcessingOperator
 from operators.registry import PromoteModelOperator, RegisterModelOperator
 from operators.training import TrainingOperator
-from pipelines.lending.settings import ID, LABEL, settings
+from pipelines.lending.settings import FIRST_DAY, ID, LABEL, settings
 
 EVENT = "(triggering_asset_events.values() | first | default([none]) | last)"
 DAY = "{{ " + EVENT + ".extra.windows[-1] if triggering_asset_events else params.day }}"
@@ -37,7 +37,7 @@ WINDOWS = {
     doc_md=__doc__,
     params={
         "day": Param(
-            "2026-01-01", format="date", type="string", title="Day", description="When the labels have to be known"
+            str(FIRST_DAY), format="date", type="string", title="Day", description="When the labels have to be known"
         ),
         "max_cost": MAX_COST,
     },

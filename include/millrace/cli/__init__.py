@@ -103,8 +103,8 @@ def run(
     import json
 
     from .airflow_api import AirflowApi
-    from .demo import Demo
     from .follow import Followed, Follower, RunFailed, explain_failure
+    from .stage import Stage
 
     layout = Layout.from_environment()
     api = AirflowApi(layout)
@@ -124,15 +124,24 @@ def run(
     try:
         Follower(api, console, waiting).follow([Followed(dag_id, api.trigger(dag_id, parameters))])
     except RunFailed as failure:
-        explain_failure(api, failure, console, Demo(layout, console).job_log)
+        explain_failure(api, failure, console, Stage(layout, console).job_log)
         raise typer.Exit(1) from failure
 
 
 @app.command()
-def demo() -> None:
-    """Bring everything up, run the three digits pipelines, and print what came out; leaves it up."""
-    from .demo import Demo
+def demo(
+    pipeline: Annotated[
+        str, typer.Argument(help="digits, or lending: a month of nights whose world changes")
+    ] = "digits",
+    nights: Annotated[int, typer.Option(min=1, max=60, help="of lending")] = 30,
+) -> None:
+    """Bring everything up, run the pipelines from end to end, and print what came out; leaves it up."""
+    from . import demo as digits
+    from . import lending
+    from .stage import DemoFailed, Stage
 
+    if pipeline not in ("digits", "lending"):
+        raise DemoFailed(f"there is no demonstration {pipeline!r}; there are digits and lending")
     started = time.monotonic()
     stack = _stack()
     if stack.is_up():
@@ -140,12 +149,15 @@ def demo() -> None:
     else:
         stack.up()
     seconds = {"starting": time.monotonic() - started}
-    performance = Demo(stack.layout, console)
-    performance.run()
-    seconds |= performance.seconds
+    stage = Stage(stack.layout, console)
+    if pipeline == "lending":
+        lending.play(stage, nights)
+    else:
+        digits.play(stage)
+    seconds |= stage.seconds
     parts = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
     _say(f"took {time.monotonic() - started:.0f} s: {parts}")
-    _say("`make down` ends it; `make demo` again updates the endpoint")
+    _say("`make down` ends it")
 
 
 def _show(stack: Stack) -> None:
@@ -163,9 +175,9 @@ def _show(stack: Stack) -> None:
 def main() -> None:
     """The console script; expected errors end in one message and a status of 1."""
     from .airflow_api import ApiError, NotReached
-    from .demo import DemoFailed
     from .environment import scrub
     from .follow import RunFailed
+    from .stage import DemoFailed
 
     scrub(os.environ)
     try:

@@ -6,121 +6,45 @@ It does what a user would do by hand: trigger, look, approve, trigger again. Not
 from __future__ import annotations
 
 import io
-import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 
-from .airflow_api import AirflowApi
 from .environment import client
-from .follow import Followed, Follower, RunFailed, explain_failure
-from .layout import Layout
+from .follow import Followed
+from .stage import Stage
 
 TRAINING, SCORING, MONITORING = "digits_training", "digits_scoring", "digits_monitoring"
-PARSE_SECONDS, EVENT_SECONDS = 120, 90
 
 
-class DemoFailed(RuntimeError):
-    """The demonstration cannot go on; the message says why."""
+def play(stage: Stage) -> None:
+    """Play it and print the summary.
 
-
-@dataclass
-class Demo:
-    """One demonstration on a stack that is up."""
-
-    layout: Layout
-    console: Console
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.api = AirflowApi(self.layout)
-
-    def run(self) -> None:
-        """Run it and print the summary.
-
-        Raises:
-            DemoFailed: a DAG does not parse, or the drift started no training.
-            RunFailed: a run failed; its task, log and job log were printed.
-        """
-        follower = Follower(self.api, self.console, self._approve)
-        self._await_dags()
-        try:
-            training = self._follow(follower, "training", Followed(TRAINING, self.api.trigger(TRAINING)))[0]
-            scoring, clean, drifted = self._follow(
-                follower,
-                "scoring and monitoring",
-                Followed(SCORING, self.api.trigger(SCORING)),
-                Followed(MONITORING, self.api.trigger(MONITORING, {"batch": "clean"}), "(clean)"),
-                Followed(MONITORING, self.api.trigger(MONITORING, {"batch": "drifted"}), "(drifted)"),
-            )
-            started = self._started_by(drifted)
-            retraining = self._follow(follower, "training after drift", Followed(TRAINING, started, "(drift)"))[0]
-        except RunFailed as failure:
-            explain_failure(self.api, failure, self.console, self.job_log)
-            raise
-        Summary(self, training, scoring, clean, drifted, retraining).show()
-
-    def _await_dags(self) -> None:
-        deadline = time.monotonic() + PARSE_SECONDS
-        waiting = {TRAINING, SCORING, MONITORING}
-        while waiting:
-            waiting = {dag_id for dag_id in waiting if not self.api.has_dag(dag_id)}
-            errors = self.api.import_errors()
-            if errors:
-                raise DemoFailed("a DAG does not parse:\n" + "\n".join(errors))
-            if waiting and time.monotonic() > deadline:
-                raise DemoFailed(
-                    f"Airflow has not found {', '.join(sorted(waiting))}; see `millrace logs dag-processor`"
-                )
-            time.sleep(0.3 if waiting else 0)
-        for dag_id in (TRAINING, SCORING, MONITORING):
-            self.api.unpause(dag_id)
-
-    def _follow(self, follower: Follower, what: str, *runs: Followed) -> tuple[Followed, ...]:
-        started = time.monotonic()
-        self.console.print(f"[bold]{what}")
-        follower.follow(runs)
-        self.seconds[what] = time.monotonic() - started
-        return runs
-
-    def _approve(self, run: Followed, task_id: str) -> None:
-        question = self.api.approval(run.dag_id, run.run_id, task_id)
-        self.console.print(f"{question['subject']} Approved through the API, as the web UI would.", highlight=False)
-        self.api.answer(run.dag_id, run.run_id, task_id, "Approve")
-
-    def _started_by(self, monitoring: Followed) -> str:
-        """The training run that this monitoring run's drift event started."""
-        deadline = time.monotonic() + EVENT_SECONDS
-        while time.monotonic() < deadline:
-            for run in self.api.runs(TRAINING, "asset_triggered"):
-                path = f"/dags/{TRAINING}/dagRuns/{run['dag_run_id']}/upstreamAssetEvents"
-                for event in self.api.call("GET", path.replace("+", "%2B"))["asset_events"]:
-                    if event["source_run_id"] == monitoring.run_id:
-                        return str(run["dag_run_id"])
-            time.sleep(0.5)
-        raise DemoFailed(
-            f"the drift found by {monitoring.run_id} started no run of {TRAINING} within {EVENT_SECONDS} s"
-        )
-
-    def job_log(self, link: str) -> list[str]:
-        kind, _, name = link.rpartition("/console/")[2].partition("-jobs/")
-        group = f"/aws/sagemaker/{kind.capitalize()}Jobs"
-        logs = client("logs", self.layout)
-        lines: list[str] = []
-        for stream in logs.describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{name}/")["logStreams"]:
-            page = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])
-            lines += [event["message"] for event in page["events"]]
-        return lines
+    Raises:
+        DemoFailed: a DAG does not parse, or the drift started no training.
+        RunFailed: a run failed; its task, log and job log were printed.
+    """
+    stage.await_dags((TRAINING, SCORING, MONITORING))
+    api = stage.api
+    [training] = stage.follow("training", Followed(TRAINING, api.trigger(TRAINING)))
+    scoring, clean, drifted = stage.follow(
+        "scoring and monitoring",
+        Followed(SCORING, api.trigger(SCORING)),
+        Followed(MONITORING, api.trigger(MONITORING, {"batch": "clean"}), "(clean)"),
+        Followed(MONITORING, api.trigger(MONITORING, {"batch": "drifted"}), "(drifted)"),
+    )
+    started = stage.started_by(drifted, TRAINING)
+    [retraining] = stage.follow("training after drift", Followed(TRAINING, started, "(drift)"))
+    Summary(stage, training, scoring, clean, drifted, retraining).show()
 
 
 @dataclass
 class Summary:
     """What the demonstration prints at its end, read from what the runs left."""
 
-    demo: Demo
+    stage: Stage
     training: Followed
     scoring: Followed
     clean: Followed
@@ -128,7 +52,7 @@ class Summary:
     retraining: Followed
 
     def show(self) -> None:
-        console, layout = self.demo.console, self.demo.layout
+        console, layout = self.stage.console, self.stage.layout
         table = Table(box=None, show_header=False, pad_edge=False)
         table.add_column(style="bold")
         table.add_column(overflow="fold")
@@ -159,12 +83,12 @@ class Summary:
             console.print(f"[bold]{name:<13}[/] {address}", soft_wrap=True)
 
     def _result(self, run: Followed, task_id: str) -> Any:
-        return self.demo.api.xcom(run.dag_id, run.run_id, task_id)
+        return self.stage.api.xcom(run.dag_id, run.run_id, task_id)
 
     def _champion(self) -> str:
         from mlflow.tracking import MlflowClient
 
-        version = MlflowClient(self.demo.layout.mlflow_url).get_model_version_by_alias("digits", "champion")
+        version = MlflowClient(self.stage.layout.mlflow_url).get_model_version_by_alias("digits", "champion")
         return (
             f"version {version.version}, aliases {', '.join(sorted(version.aliases)) or 'champion'}, {version.source}"
         )
@@ -175,11 +99,11 @@ class Summary:
 
         prefix = str(self._result(self.retraining, "prepare")["outputs"]["test"]).removeprefix("s3://")
         bucket, _, key = prefix.partition("/")
-        body = client("s3", self.demo.layout).get_object(Bucket=bucket, Key=f"{key}/test.parquet")["Body"].read()
+        body = client("s3", self.stage.layout).get_object(Bucket=bucket, Key=f"{key}/test.parquet")["Body"].read()
         five = pd.read_parquet(io.BytesIO(body)).head(5)
         labels = [int(label) for label in five.pop("label")]
         name = str(self._result(self.retraining, "deploy")["endpoint"])
-        answer = client("sagemaker-runtime", self.demo.layout).invoke_endpoint(
+        answer = client("sagemaker-runtime", self.stage.layout).invoke_endpoint(
             EndpointName=name, ContentType="text/csv", Accept="text/csv", Body=five.to_csv(index=False, header=False)
         )
         rows = answer["Body"].read().decode().splitlines()

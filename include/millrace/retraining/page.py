@@ -19,10 +19,11 @@ STYLE = Path(__file__).with_name("page.css")
 WIDTH, LEFT, RIGHT, STRIP, GAP = 1060, 70, 16, 120, 44
 COLOURS = {"drifted": "#b3361e", "stable": "#8a99ad", "not judged": "#dfe4ea"}
 MARKS = {
-    "retrain": ("#b3361e", "retraining asked for"),
-    "promote": ("#1d7a46", "new champion"),
-    "refuse": ("#8a6d1d", "challenger refused"),
+    "retrain": ("#b3361e", "retraining", -1),
+    "promote": ("#1d7a46", "new champion", 1),
+    "refuse": ("#8a6d1d", "challenger refused", 1),
 }
+"""Action to colour, words, and the side of its window on which it is drawn."""
 MAX_ROWS = 200
 """Of the table."""
 
@@ -38,15 +39,15 @@ def page(model: str, records: Sequence[Record]) -> str:
         f"<title>History of {escape(model)}</title><style>{STYLE.read_text(encoding='utf-8')}</style></head><body><main>"
         f"<header><h1>History of {escape(model)}</h1><p>{escape(said)}</p></header>"
         f"<section><h2>What moved, and what followed</h2>{_key()}{_picture(ordered)}</section>"
-        f"<section><h2>Decisions and findings</h2>{_table(ordered)}</section></main></body></html>"
+        f"<section><h2>Decisions</h2>{_table([one for one in ordered if one.action != 'none'])}</section>"
+        f"<section><h2>Findings</h2>{_table([one for one in ordered if one.action == 'none'])}</section>"
+        "</main></body></html>"
     )
 
 
 def _key() -> str:
     windows = [(COLOURS["stable"], "no drift"), (COLOURS["drifted"], "drift"), (COLOURS["not judged"], "not judged")]
-    items = "".join(
-        f'<span class="key" style="background:{colour}"></span>{words}' for colour, words in (*windows, *MARKS.values())
-    )
+    items = "".join(f'<span class="key" style="background:{colour}"></span>{words}' for colour, words in windows)
     return f'<p class="note">{items}</p>'
 
 
@@ -67,7 +68,7 @@ def _picture(records: Sequence[Record]) -> str:
         for title, make in STRIPS.items()
         if (strip := make([record for record in records if record.kind == title[0]], x, bar))
     ]
-    height = len(drawn) * (STRIP + GAP) + 26
+    height = len(drawn) * (STRIP + GAP) + 36
     parts = []
     for index, ((_, words), strip) in enumerate(drawn):
         top = index * (STRIP + GAP) + 24
@@ -76,12 +77,7 @@ def _picture(records: Sequence[Record]) -> str:
         )
     for record in records:
         if record.action in MARKS:
-            colour, words = MARKS[record.action]
-            place = f'x1="{x(record):.1f}" x2="{x(record):.1f}" y1="20" y2="{height - 24}"'
-            parts.append(
-                f'<line {place} stroke="{colour}" stroke-width="2" stroke-dasharray="5 3">'
-                f"<title>{_day(record)}: {words}. {escape(record.why)}</title></line>"
-            )
+            parts.append(_mark(record, x(record), bar, height))
     labels = [records[0], records[len(records) // 2], records[-1]] if last > first else records[:1]
     for record, anchor in zip(labels, ("start", "middle", "end"), strict=False):
         parts.append(
@@ -89,6 +85,17 @@ def _picture(records: Sequence[Record]) -> str:
         )
     return (
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="The history as a picture">{"".join(parts)}</svg>'
+    )
+
+
+def _mark(record: Record, x: float, bar: float, height: int) -> str:
+    colour, words, side = MARKS[record.action]
+    at = x + side * (bar / 2 + 2)
+    anchor = "start" if side > 0 else "end"
+    return (
+        f'<line x1="{at:.1f}" x2="{at:.1f}" y1="24" y2="{height - 36}" stroke="{colour}" stroke-width="2" '
+        f'stroke-dasharray="5 3"><title>{_day(record)}: {words}. {escape(record.why)}</title></line>'
+        f'<text x="{at + side * 5:.1f}" y="{height - 26}" text-anchor="{anchor}" style="fill:{colour};font-weight:600">{words}</text>'
     )
 
 
@@ -177,6 +184,8 @@ def _axis(top: str, bottom: str = "0") -> str:
 
 
 def _table(records: Sequence[Record]) -> str:
+    if not records:
+        return '<p class="note">None yet.</p>'
     newest = list(reversed(records))[:MAX_ROWS]
     rows = "".join(
         f'<tr class="{escape(one.action)}"><td>{_day(one)}</td><td>{escape(one.kind)}</td><td>{escape(one.outcome)}</td>'

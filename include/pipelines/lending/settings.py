@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 
+FIRST_DAY = date(2026, 1, 1)
+"""The first night of the generated world; the days before it are the bank's past."""
 ID, LABEL = "application", "defaulted"
 NUMBERS = ("income", "amount", "debt_ratio", "history_months")
 CATEGORIES = ("employment", "region")

@@ -1,6 +1,6 @@
 """What a night brings: the day's applications as they are delivered, and the labels that have become known.
 
-Writes `applications/` (CSV with a header line, broken on the day of the broken delivery) and `labels/` (Parquet, of the loans
+Writes `applications/` (CSV with a header line, broken on the day of the broken delivery) and `labels/` (Parquet, of loans
 of the day before).
 """
 

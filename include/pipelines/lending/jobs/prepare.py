@@ -17,7 +17,7 @@ import pandas as pd
 from millrace.job_exit import InputError, exit_status
 from pipelines.lending.jobs import world
 from pipelines.lending.jobs.tables import read_folder
-from pipelines.lending.settings import FEATURES, ID, LABEL
+from pipelines.lending.settings import FEATURES, FIRST_DAY, ID, LABEL
 
 TESTED = 0.3
 
@@ -28,7 +28,7 @@ def labelled(windows: list[Path], known_on: date) -> pd.DataFrame:
         InputError: no row of the windows has a label yet.
     """
     if not windows:
-        past = [world.FIRST - timedelta(days=number) for number in range(world.PAST_DAYS, 0, -1)]
+        past = [FIRST_DAY - timedelta(days=number) for number in range(world.PAST_DAYS, 0, -1)]
         return pd.concat([world.day(when) for when in past], ignore_index=True)
     applications = pd.concat([read_folder(window, (ID, *FEATURES)) for window in windows], ignore_index=True)
     days = applications[ID].map(world.applied_on)

@@ -17,8 +17,6 @@ from pipelines.lending.settings import EMPLOYMENTS, FEATURES, ID, LABEL, REGIONS
 
 SEED = 20260101
 ROWS_A_DAY = 1500
-FIRST = date(2026, 1, 1)
-"""The first night; the days before it are the bank's past."""
 PAST_DAYS = 10
 BROKEN = date(2026, 1, 6)
 CHANGE = date(2026, 1, 12)
