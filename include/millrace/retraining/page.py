@@ -95,7 +95,8 @@ def _mark(record: Record, x: float, bar: float, height: int) -> str:
     return (
         f'<line x1="{at:.1f}" x2="{at:.1f}" y1="24" y2="{height - 36}" stroke="{colour}" stroke-width="2" '
         f'stroke-dasharray="5 3"><title>{_day(record)}: {words}. {escape(record.why)}</title></line>'
-        f'<text x="{at + side * 5:.1f}" y="{height - 26}" text-anchor="{anchor}" style="fill:{colour};font-weight:600">{words}</text>'
+        f'<text x="{at + side * 5:.1f}" y="{height - 26}" text-anchor="{anchor}" style="fill:{colour};font-weight:600">'
+        f"{words}</text>"
     )
 
 
