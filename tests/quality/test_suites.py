@@ -1,30 +1,45 @@
-"""Loading a suite by name: parameters arrive, and only a function of a module that returns a suite will do."""
+"""Loading a suite by name: parameters arrive, and only a suite of the job's own archive will do."""
 
-import warnings
+import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from millrace.quality.errors import SuiteError
+from millrace.quality.expectation import Expectation
+from millrace.quality.suites import load_suite
 
 
 @pytest.fixture(autouse=True)
 def source_archive(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    monkeypatch.setenv("GX_ANALYTICS_ENABLED", "false")
-
-
-def load_suite(reference: str, settings: list[str]) -> Any:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Great Expectations imports sre_constants
-        from millrace.quality.suites import load_suite
-    return load_suite(reference, settings)
 
 
 def test_settings_arrive_as_json_values() -> None:
     suite = load_suite("example_suites:ages", ["lowest=18", "highest=65"])
-    assert (suite.expectations[0].min_value, suite.expectations[0].max_value) == (18, 65)
+    assert suite.name == "ages"
+    assert suite.expectations[0] == Expectation(
+        type="expect_column_values_to_be_between", kwargs={"column": "age", "min_value": 18, "max_value": 65}
+    )
+    assert [expectation.severity for expectation in suite.expectations] == ["critical", "warning", "critical"]
+
+
+def test_a_json_file_beside_the_code() -> None:
+    suite = load_suite("example_package/ages.json", ["lowest=18"])
+    assert suite.expectations == (
+        Expectation(
+            type="expect_column_values_to_be_between",
+            kwargs={"column": "age", "min_value": 18, "max_value": 120},
+            severity="warning",
+            meta={"notes": "nobody is younger"},
+        ),
+    )
+
+
+def test_a_dict_needs_no_great_expectations() -> None:
+    before = "great_expectations" in sys.modules
+    load_suite("example_suites:ages")
+    assert ("great_expectations" in sys.modules) == before
 
 
 @pytest.mark.parametrize(
@@ -34,6 +49,13 @@ def test_settings_arrive_as_json_values() -> None:
         ("../example_suites:ages", [], "not of the form"),
         ("os:system('true')", [], "not of the form"),
         ("example_suites:ages:x", [], "not of the form"),
+        ("../example_package/ages.json", ["lowest=1"], "not of the form"),
+        ("/etc/ages.json", [], "not of the form"),
+        ("example_package/../example_package/ages.json", ["lowest=1"], "not of the form"),
+        ("example_package/nothing.json", [], "is it in the source archive"),
+        ("nowhere/ages.json", [], "is it in the source archive"),
+        ("example_package/ages.json", [], "asks for the parameter 'lowest'"),
+        ("example_package/ages.json", ["lowest=1", "highst=2"], "has no parameter 'highst'"),
         ("no_such_module:ages", [], "is it in the source archive"),
         ("example_suites:nobody", [], "has no function 'nobody'"),
         ("example_suites:ages", ["lowst=1"], "check the --set names"),

@@ -1,23 +1,22 @@
-"""Make a Data Docs site that reads without a network.
+"""Great Expectations' own page of a result document, made to read without a network.
 
-Great Expectations' pages load Bootstrap, jQuery, Vega, icons and a logo from eight hosts, and its index is empty until
-those scripts run. Reports are opened from a bucket, often from a network without a way out, and should not tell third
-parties when they are read. So scripts and external references are taken out, a stylesheet and a content security
-policy are put in (`offline_style.html`; the policy also stops markup that hides in a value), and the index is written
-anew. What is lost: charts, sorting, and the "failed only" switch.
+Their pages load Bootstrap, jQuery, Vega, icons and a logo from eight hosts. Reports are opened from a bucket, often from a
+network without a way out, and should not tell third parties when they are read. So scripts and external references are
+taken out, and a stylesheet and a content security policy are put in (`offline_style.html`; the policy also stops markup
+that hides in a value). What is lost: charts, sorting, and the "failed only" switch. The import of Great Expectations takes
+seconds, which is why this page is made on request only; `page` is the one that is always there.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
-from html import escape
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
 
-from millrace.verdict import Verdict
+from millrace.quality.quiet import quiet
 
 STYLE = Path(__file__).with_name("offline_style.html")
+FILE_NAME = "great_expectations.html"
 TAKEN_OUT = re.compile(
     r"<script\b.*?</script>|<footer\b.*?</footer>"
     r"|<link\b[^>]*>|<img\b[^>]*>",
@@ -25,31 +24,21 @@ TAKEN_OUT = re.compile(
 )
 
 
-def take_offline(site: Path, verdict: Verdict) -> Path:
-    """Rewrite the pages under `site` in place, write a new index.html there, and return its path."""
-    style = STYLE.read_text(encoding="utf-8")
-    pages = sorted(p for p in site.rglob("*.html") if p.parent != site)
-    for page in pages:
-        plain = TAKEN_OUT.sub("", page.read_text(encoding="utf-8"))
-        page.write_text(plain.replace("</head>", style + "</head>", 1), encoding="utf-8")
-    shutil.rmtree(site / "static", ignore_errors=True)  # 4 MB of fonts and tutorial pictures that no page refers to
-    index = site / "index.html"
-    index.write_text(_index(site, pages, verdict, style), encoding="utf-8")
-    return index
+def write_page(folder: Path, document: dict[str, Any]) -> Path:
+    """Write Great Expectations' page of a result document into `folder` and return its path."""
+    with quiet():
+        from great_expectations.core.expectation_validation_result import expectationSuiteValidationResultSchema
+        from great_expectations.render.renderer import ValidationResultsPageRenderer
+        from great_expectations.render.view import DefaultJinjaPageView
+
+        result = expectationSuiteValidationResultSchema.load(document)
+        page = DefaultJinjaPageView().render(ValidationResultsPageRenderer(run_info_at_end=True).render(result))
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE_NAME
+    path.write_text(offline(page), encoding="utf-8")
+    return path
 
 
-def _index(site: Path, pages: list[Path], verdict: Verdict, style: str) -> str:
-    words = {"validations": "Validation result", "expectations": "Expectation suite"}
-    links = [(words.get(p.relative_to(site).parts[0], "Page"), p.relative_to(site).as_posix()) for p in pages]
-    items = "".join(f'<li><a href="{quote(link)}">{word}</a></li>' for word, link in sorted(links, reverse=True))
-    rows = "".join(f"<tr><td>{escape(f.subject)}</td><td>{escape(f.message)}</td></tr>" for f in verdict.findings)
-    table = (
-        '<h2>Findings</h2><table class="table"><thead><tr><th scope="col">About</th><th scope="col">What was expected '
-        f"and seen</th></tr></thead><tbody>{rows}</tbody></table>"
-    )
-    title = f"{escape(verdict.gate)}: {'passed' if verdict.passed else 'failed'}"
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>{style}</head>'
-        f'<body><main class="index {"passed" if verdict.passed else "failed"}"><h1>{title}</h1>'
-        f"<p>{escape(verdict.summary)}</p><ul>{items}</ul>{table if rows else ''}</main></body></html>"
-    )
+def offline(page: str) -> str:
+    """The page without scripts and references to other hosts, in a style of its own."""
+    return TAKEN_OUT.sub("", page).replace("</head>", STYLE.read_text(encoding="utf-8") + "</head>", 1)

@@ -2,7 +2,8 @@
 
     InputError
     |- BatchError    the rows: missing, unreadable or empty
-    `- SuiteError    the suite: not found, not a suite, or without expectations
+    |- SuiteError    the suite: not found, not a suite, without expectations, or an argument that cannot be right
+    `- PartError     the parts of several instances: missing, of different suites, or not what an instance writes
 
 A failed expectation is not an error: it is a finding of the verdict.
 """
@@ -18,3 +19,7 @@ class BatchError(InputError):
 
 class SuiteError(InputError):
     """The suite cannot be loaded."""
+
+
+class PartError(InputError):
+    """The partial results of several instances cannot be merged."""

@@ -1,8 +1,9 @@
-"""Turn a Great Expectations result into a verdict: one finding for every failed expectation.
+"""Turn a result document into a verdict: one finding for every failed expectation, those that block first.
 
-Values are shown, a few and shortened, because a gate that only counts cannot be acted on. An expectation that could not
-be evaluated (its column is missing, or holds text where numbers are compared) has failed, and its finding says why. It
-judges nothing itself: `passed` is Great Expectations' `success`.
+An expectation of severity `critical` blocks: when it fails, the gate fails. One of severity `warning` or `info` becomes a
+finding and a metric, and lets the data pass. Values are shown, a few and shortened, because a gate that only counts
+cannot be acted on. An expectation that could not be evaluated (its column is missing, or holds text where numbers are
+compared) has failed, and its finding says why.
 """
 
 from __future__ import annotations
@@ -10,41 +11,82 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from millrace.quality.quarantine import Quarantine
+from millrace.quality.results import IN_MEMORY
 from millrace.verdict import Finding, Verdict
 
 MAX_FINDINGS = 100
 MAX_VALUES = 5
 MAX_TEXT = 300
 NOT_SHOWN = ("batch_id", "column")
+BLOCKING = "critical"
+QUARANTINE = "quarantine"
+"""The subject of what stops the data because of what was put aside."""
+PUT_ASIDE = "put aside: "
+"""How the finding about a reason of the quarantine begins."""
 
 
-def verdict_of(document: dict[str, Any], *, gate: str, rows: int, artifacts: dict[str, str]) -> Verdict:
-    """The verdict on a validation result.
+def verdict_of(
+    document: dict[str, Any],
+    *,
+    gate: str,
+    rows: int,
+    artifacts: dict[str, str],
+    quarantine: Quarantine | None = None,
+    max_quarantined: float = 1.0,
+) -> Verdict:
+    """The verdict on a result document.
 
     Args:
-        document: the result as Great Expectations' JSON document.
-        rows: rows in the batch.
+        document: the result as Great Expectations' JSON document (`results`).
+        rows: rows that were judged.
         artifacts: name to path, relative to the folder of the verdict.
+        quarantine: what was put aside before.
+        max_quarantined: the share of rows, from 0 to 1, that may be put aside.
     """
-    failed = [result for result in document["results"] if not result["success"]]
-    total = len(document["results"])
-    findings = [Finding(subject=_subject(result), message=_message(result)) for result in failed[:MAX_FINDINGS]]
-    if len(failed) > MAX_FINDINGS:
-        more = len(failed) - MAX_FINDINGS
-        findings.append(Finding(subject="suite", message=f"{more} more expectations failed; see validation.json"))
-    passed = bool(document["success"])
-    word = "Passed" if passed else "Failed"
+    results = document["results"]
+    failed = [result for result in results if not result["success"]]
+    blocking = [result for result in failed if severity(result) == BLOCKING]
+    warnings = [result for result in failed if severity(result) != BLOCKING]
+    in_memory = sum(result["meta"].get("evaluated") == IN_MEMORY for result in results)
+    findings = [Finding(subject=subject_of(result), message=message_of(result)) for result in blocking]
+    obstacles = [] if quarantine is None else _obstacles(quarantine, max_quarantined)
+    aside = [] if quarantine is None else _put_aside(quarantine)
+    findings = [*obstacles, *findings, *aside]
+    findings += [
+        Finding(subject=subject_of(result), message=f"{severity(result)}: {message_of(result)}") for result in warnings
+    ]
+    passed = not blocking and not obstacles
+    summary = f"{len(results) - len(failed)} of {len(results)} expectations hold on {rows} rows"
+    if quarantine is not None:
+        summary += f", {quarantine.rows_quarantined} of {quarantine.rows_read} rows were put aside"
+    if warnings:
+        summary += f", {len(warnings)} only warn" if len(warnings) > 1 else ", 1 only warns"
+    if in_memory:
+        summary += f", {in_memory} evaluated in memory"
     return Verdict(
         gate=gate,
         passed=passed,
-        summary=f"{word}: {total - len(failed)} of {total} expectations hold on {rows} rows.",
-        metrics={"rows": rows, "expectations": total, "failed_expectations": len(failed)},
-        findings=findings,
+        summary=f"{'Passed' if passed else 'Failed'}: {summary}.",
+        metrics={
+            "rows": rows,
+            "expectations": len(results),
+            "failed_expectations": len(blocking),
+            "warnings": len(warnings),
+            "evaluated_in_memory": in_memory,
+            **({} if quarantine is None else quarantine.metrics()),
+        },
+        findings=_at_most(findings),
         artifacts=artifacts,
     )
 
 
-def _subject(result: dict[str, Any]) -> str:
+def severity(result: dict[str, Any]) -> str:
+    return str(result["expectation_config"].get("severity") or BLOCKING)
+
+
+def subject_of(result: dict[str, Any]) -> str:
+    """What an expectation is about: its columns, or the table."""
     arguments = result["expectation_config"]["kwargs"]
     for name in ("column", "column_list", "column_set", "column_A"):
         if arguments.get(name) is not None:
@@ -53,31 +95,79 @@ def _subject(result: dict[str, Any]) -> str:
     return "table"
 
 
-def _message(result: dict[str, Any]) -> str:
-    config, seen = result["expectation_config"], result.get("result") or {}
+def message_of(result: dict[str, Any]) -> str:
+    """What was expected, and what was seen."""
+    seen = observed(result)
+    return f"{expected(result)}: {seen}"
+
+
+def expected(result: dict[str, Any]) -> str:
+    """The expectation as a call, without what names its column."""
+    config = result["expectation_config"]
     arguments = {k: v for k, v in config["kwargs"].items() if k not in NOT_SHOWN and v is not None}
-    expected = f"{config['type']}({', '.join(f'{k}={_short(v)}' for k, v in arguments.items())})"
+    return f"{config['type']}({', '.join(f'{k}={_short(v)}' for k, v in arguments.items())})"
+
+
+def observed(result: dict[str, Any]) -> str:
+    """What was seen, in words."""
+    seen = result.get("result") or {}
     exception = _exception(result.get("exception_info") or {})
     if exception:
-        return f"{expected}: could not be evaluated: {exception}"
-    if "unexpected_count" in seen:
+        return f"could not be evaluated: {exception}"
+    if "element_count" in seen:
         percent = seen.get("unexpected_percent") or 0.0
-        message = f"{expected}: {seen['unexpected_count']} of {seen.get('element_count')} unexpected ({percent:.2f} %)"
-        found = (_short(v) for v in seen.get("partial_unexpected_list") or [] if v is not None)
-        values = list(dict.fromkeys(found))[:MAX_VALUES]
-        return f"{message}, for example {', '.join(values)}" if values else message
-    if "observed_value" in seen:
-        return f"{expected}: observed {_short(seen['observed_value'])}"
-    return f"{expected}: not satisfied"
+        message = f"{seen['unexpected_count']} of {seen['element_count']} unexpected ({percent:.2f} %)"
+        return message + _examples("for example", seen.get("partial_unexpected_list"))
+    if seen.get("observed_value") is not None:
+        return f"observed {_short(seen['observed_value'])}"
+    if "unexpected_count" in seen or "missing_count" in seen:
+        parts = [
+            f"{seen[f'{word}_count']} {word}" + _examples("such as", seen.get(f"partial_{word}_list"))
+            for word in ("unexpected", "missing")
+            if f"{word}_count" in seen
+        ]
+        return "; ".join(parts)
+    return "it holds" if result["success"] else "not satisfied"
+
+
+def _examples(words: str, values: list[Any] | None) -> str:
+    shown = list(dict.fromkeys(_short(v) for v in values or [] if v is not None))[:MAX_VALUES]
+    return f", {words} {', '.join(shown)}" if shown else ""
+
+
+def _obstacles(quarantine: Quarantine, most: float) -> list[Finding]:
+    """Why the quarantine itself stops the data."""
+    if quarantine.share > most:
+        message = (
+            f"{quarantine.rows_quarantined} of {quarantine.rows_read} rows ({quarantine.share:.2%}) were put aside; at "
+            f"most {most:.2%} may be"
+        )
+        return [Finding(subject=QUARANTINE, message=message)]
+    if not quarantine.rows_accepted:
+        return [Finding(subject=QUARANTINE, message="every row was put aside: nothing is left to go on with")]
+    return []
+
+
+def _put_aside(quarantine: Quarantine) -> list[Finding]:
+    return [
+        Finding(
+            subject=", ".join(reason.condition.columns)[:MAX_TEXT],
+            message=f"{PUT_ASIDE}{reason.rows} rows that break {reason.text}"[: 2 * MAX_TEXT],
+        )
+        for reason in quarantine.reasons
+        if reason.rows
+    ]
+
+
+def _at_most(findings: list[Finding]) -> list[Finding]:
+    if len(findings) <= MAX_FINDINGS:
+        return findings
+    more = f"{len(findings) - MAX_FINDINGS} more findings; see validation.json"
+    return [*findings[:MAX_FINDINGS], Finding(subject="suite", message=more)]
 
 
 def _exception(info: dict[str, Any]) -> str | None:
-    """The first exception message; Great Expectations nests one record per metric, or gives a single one."""
-    records = [info] if "raised_exception" in info else [r for r in info.values() if isinstance(r, dict)]
-    for record in records:
-        if record.get("raised_exception"):
-            return " ".join(str(record.get("exception_message")).split())[:MAX_TEXT]
-    return None
+    return " ".join(str(info.get("exception_message")).split())[:MAX_TEXT] if info.get("raised_exception") else None
 
 
 def _short(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What the digits data must look like: three Great Expectations suites, one a gate.
+"""What the digits data must look like: three suites, one a gate, in the form in which Great Expectations writes them.
 
 Imported inside processing jobs (`millrace.quality` calls the functions), never by a DAG.
 """
@@ -10,57 +10,50 @@ from typing import Any
 from pipelines.digits.settings import LABEL, PIXELS
 
 
-def _image_expectations(gxe: Any) -> list[Any]:
+def raw_digits() -> dict[str, Any]:
+    """The labelled data before training: complete images, ten classes, none of them rare."""
+    return _suite(
+        "raw digits",
+        _expect("table_columns_to_match_set", column_set=[*PIXELS, LABEL], exact_match=True),
+        _expect("table_row_count_to_be_between", min_value=200),
+        *_images(),
+        _expect("column_distinct_values_to_equal_set", column=LABEL, value_set=list(range(10))),
+        _expect("column_values_to_not_be_null", column=LABEL),
+    )
+
+
+def incoming_digits() -> dict[str, Any]:
+    """A batch to be scored: complete images, no label needed."""
+    return _suite(
+        "incoming digits",
+        _expect("table_columns_to_match_set", column_set=list(PIXELS), exact_match=False),
+        _expect("table_row_count_to_be_between", min_value=1),
+        *_images(),
+    )
+
+
+def scored_digits(rows: int) -> dict[str, Any]:
+    """Predictions joined to their input: one for each of `rows` images, a digit each, a confidence in 0..1."""
+    return _suite(
+        "scored digits",
+        _expect("table_row_count_to_equal", value=rows),
+        _expect("column_values_to_not_be_null", column="prediction"),
+        _expect("column_values_to_be_in_set", column="prediction", value_set=list(range(10))),
+        _expect("column_values_to_be_between", column="confidence", min_value=0, max_value=1),
+    )
+
+
+def _images() -> list[dict[str, Any]]:
     """Every pixel is there and lies in the 0..16 of the UCI data."""
     return [
-        *(gxe.ExpectColumnValuesToNotBeNull(column=pixel) for pixel in PIXELS),
-        *(gxe.ExpectColumnValuesToBeBetween(column=pixel, min_value=0, max_value=16) for pixel in PIXELS),
+        *(_expect("column_values_to_not_be_null", column=pixel) for pixel in PIXELS),
+        *(_expect("column_values_to_be_between", column=pixel, min_value=0, max_value=16) for pixel in PIXELS),
     ]
 
 
-def raw_digits() -> Any:
-    """The labelled data before training: complete images, ten classes, none of them rare."""
-    import great_expectations as gx
-    import great_expectations.expectations as gxe
-
-    return gx.ExpectationSuite(
-        name="raw digits",
-        expectations=[
-            gxe.ExpectTableColumnsToMatchSet(column_set=[*PIXELS, LABEL], exact_match=True),
-            gxe.ExpectTableRowCountToBeBetween(min_value=200),
-            *_image_expectations(gxe),
-            gxe.ExpectColumnDistinctValuesToEqualSet(column=LABEL, value_set=list(range(10))),
-            gxe.ExpectColumnValuesToNotBeNull(column=LABEL),
-        ],
-    )
+def _suite(name: str, *expectations: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "expectations": list(expectations)}
 
 
-def incoming_digits() -> Any:
-    """A batch to be scored: complete images, no label needed."""
-    import great_expectations as gx
-    import great_expectations.expectations as gxe
-
-    return gx.ExpectationSuite(
-        name="incoming digits",
-        expectations=[
-            gxe.ExpectTableColumnsToMatchSet(column_set=list(PIXELS), exact_match=False),
-            gxe.ExpectTableRowCountToBeBetween(min_value=1),
-            *_image_expectations(gxe),
-        ],
-    )
-
-
-def scored_digits(rows: int) -> Any:
-    """Predictions joined to their input: one for each of `rows` images, a digit each, a confidence in 0..1."""
-    import great_expectations as gx
-    import great_expectations.expectations as gxe
-
-    return gx.ExpectationSuite(
-        name="scored digits",
-        expectations=[
-            gxe.ExpectTableRowCountToEqual(value=rows),
-            gxe.ExpectColumnValuesToNotBeNull(column="prediction"),
-            gxe.ExpectColumnValuesToBeInSet(column="prediction", value_set=list(range(10))),
-            gxe.ExpectColumnValuesToBeBetween(column="confidence", min_value=0, max_value=1),
-        ],
-    )
+def _expect(what: str, **kwargs: Any) -> dict[str, Any]:
+    return {"type": f"expect_{what}", "kwargs": kwargs}

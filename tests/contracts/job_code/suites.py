@@ -3,9 +3,7 @@
 from typing import Any
 
 
-def ages(lowest: int = 0) -> Any:
+def ages(lowest: int = 0) -> dict[str, Any]:
     """One expectation: nobody is younger than `lowest`."""
-    import great_expectations as gx
-
-    expectation = gx.expectations.ExpectColumnValuesToBeBetween(column="age", min_value=lowest)
-    return gx.ExpectationSuite(name="ages", expectations=[expectation])
+    kwargs = {"column": "age", "min_value": lowest}
+    return {"name": "ages", "expectations": [{"type": "expect_column_values_to_be_between", "kwargs": kwargs}]}

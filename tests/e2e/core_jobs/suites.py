@@ -3,9 +3,7 @@
 from typing import Any
 
 
-def ages() -> Any:
+def ages() -> dict[str, Any]:
     """One expectation: nobody is younger than 18."""
-    import great_expectations as gx
-
-    expectation = gx.expectations.ExpectColumnValuesToBeBetween(column="age", min_value=18)
-    return gx.ExpectationSuite(name="ages", expectations=[expectation])
+    kwargs = {"column": "age", "min_value": 18}
+    return {"name": "ages", "expectations": [{"type": "expect_column_values_to_be_between", "kwargs": kwargs}]}

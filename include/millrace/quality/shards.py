@@ -1,0 +1,147 @@
+"""A gate on several instances: each writes what it has seen of its shard, and one merges the parts into a verdict.
+
+SageMaker's ShardedByS3Key gives every instance other files of the same dataset. Counts, extrema, sums, moments and value
+counts (up to 100,000 distinct values an instance) merge exactly; the standard deviation to rounding. What does not:
+uniqueness (a value may come once on each of two instances), what is evaluated in memory, and examples that are neither
+numbers nor text. Such an expectation has failed in the merged verdict, with a finding that says so: a gate must not pass
+what it has not looked at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from millrace.quality.errors import PartError
+from millrace.quality.expectation import Suite
+from millrace.quality.quarantine import Quarantine
+from millrace.quality.streaming.answers import Answer, NotStreamed
+from millrace.quality.streaming.suite_pass import InMemory, SuitePass
+
+SUFFIX = ".part.json"
+MAX_BYTES = 256 * 1024 * 1024
+
+
+def write_part(folder: Path, suite: Suite, found: SuitePass, quarantine: Quarantine | None) -> Path:
+    """Write what an instance has seen as `<instance>.part.json` and return its path."""
+    part = {
+        "suite": fingerprint(suite),
+        "rows": found.rows,
+        "names": found.names,
+        "slots": [_slot(slot) for slot in found.slots],
+        "quarantine": None if quarantine is None else _counts(quarantine),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{instance()}{SUFFIX}"
+    path.write_text(json.dumps(part), encoding="utf-8")
+    return path
+
+
+def merge_parts(folder: Path, suite: Suite, quarantine: Quarantine) -> SuitePass:
+    """The pass of all instances together; the counts of their quarantines are added to `quarantine`.
+
+    Raises:
+        PartError: there are no parts, they are of another suite, or one is not what `write_part` writes.
+    """
+    paths = sorted(path for path in folder.rglob(f"*{SUFFIX}") if path.is_file()) if folder.is_dir() else []
+    if not paths:
+        raise PartError(f"{folder} holds no {SUFFIX} file; run the gate with --partial on every instance first")
+    whole = SuitePass(suite.expectations)
+    for path in paths:
+        part = _read(path, suite)
+        try:
+            _add(whole, suite, part)
+            _add_counts(quarantine, part["quarantine"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PartError(f"{path} is not a part of a gate: {error!r}; run the instance again") from error
+    return whole
+
+
+def fingerprint(suite: Suite) -> str:
+    return hashlib.sha256(json.dumps(suite.to_json(), sort_keys=True, default=str).encode()).hexdigest()
+
+
+def instance() -> str:
+    """This instance's name within the job, `algo-1` when there is only one."""
+    path = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml")) / "config" / "resourceconfig.json"
+    try:
+        name = json.loads(path.read_text(encoding="utf-8"))["current_host"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "algo-1"
+    return str(name).replace("/", "-")
+
+
+def _slot(slot: Any) -> dict[str, Any]:
+    if isinstance(slot, InMemory):
+        return {"not_merged": slot.reason}
+    if isinstance(slot, Answer):
+        return {"exception": slot.exception}
+    try:
+        return {"state": slot.state()}
+    except NotStreamed as reason:
+        return {"not_merged": str(reason)}
+
+
+def _read(path: Path, suite: Suite) -> dict[str, Any]:
+    if path.stat().st_size > MAX_BYTES:
+        raise PartError(f"{path} is {path.stat().st_size} bytes; at most {MAX_BYTES} are read")
+    try:
+        part = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise PartError(f"{path} is not JSON: {error}") from error
+    if not isinstance(part, dict) or part.get("suite") != fingerprint(suite):
+        raise PartError(f"{path} is the part of another suite; merge with the --suite and --set that the instances had")
+    if len(part.get("slots", [])) != len(suite.expectations):
+        raise PartError(f"{path} has {len(part.get('slots', []))} expectations and the suite {len(suite.expectations)}")
+    return part
+
+
+def _add(whole: SuitePass, suite: Suite, part: dict[str, Any]) -> None:
+    one = SuitePass(suite.expectations)
+    for position, written in enumerate(part["slots"]):
+        known = whole.slots[position]
+        if isinstance(known, Answer):
+            continue
+        if "exception" in written:
+            whole.slots[position] = Answer(success=False, exception=str(written["exception"]))
+        elif "not_merged" in written or isinstance(known, InMemory):
+            reason = written.get("not_merged") or "it is not streamed"
+            whole.slots[position] = Answer(
+                success=False, exception=f"it cannot be merged from several instances: {reason}"
+            )
+        else:
+            whole.slots[position] = _merged(known, one.slots[position], written["state"])
+    whole.rows += int(part["rows"])
+    whole.names = whole.names or [str(name) for name in part["names"]]
+
+
+def _merged(known: Any, fresh: Any, state: dict[str, Any]) -> Any:
+    """What is known, with what another instance wrote down; `fresh` is an evaluation that has seen nothing."""
+    fresh.restore(state)
+    try:
+        known.merge(fresh)
+    except NotStreamed as reason:
+        return Answer(success=False, exception=f"it cannot be merged from several instances: {reason}")
+    return known
+
+
+def _counts(quarantine: Quarantine) -> dict[str, Any]:
+    return {
+        "accepted": quarantine.rows_accepted,
+        "quarantined": quarantine.rows_quarantined,
+        "reasons": [reason.rows for reason in quarantine.reasons],
+    }
+
+
+def _add_counts(quarantine: Quarantine, counts: dict[str, Any] | None) -> None:
+    if counts is None:
+        return
+    quarantine.rows_accepted += int(counts["accepted"])
+    quarantine.rows_quarantined += int(counts["quarantined"])
+    reasons: Sequence[int] = counts["reasons"]
+    for reason, rows in zip(quarantine.reasons, reasons, strict=True):
+        reason.rows += int(rows)
