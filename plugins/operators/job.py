@@ -105,19 +105,23 @@ class JobOperator(BaseOperator):
         """Hold what is known when the DAG is parsed against SageMaker's constraints."""
         preflight.check(self.kind.operation, request)
 
+    def conclude(self, result: dict[str, Any], context: Context) -> dict[str, Any]:
+        """The task's last act, once its result is known and remembered: what follows of it for other tasks."""
+        return result
+
     def execute(self, context: Context) -> dict[str, Any]:
-        return self._begin(context).execute()
+        return self.conclude(self._begin(context).execute(), context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, Any]:
         """Airflow's way back from the trigger, once the job has ended."""
-        return self._begin(context).complete(event["job_name"], event["log_tokens"])
+        return self.conclude(self._begin(context).complete(event["job_name"], event["log_tokens"]), context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Airflow's way back from any trigger. A passed deadline skips the trigger's on_kill: the job is stopped here."""
         try:
             return super().resume_execution(next_method, next_kwargs, context)
         except TaskDeferralTimeout:
-            return self._begin(context).overdue()
+            return self.conclude(self._begin(context).overdue(), context)
 
     def on_kill(self) -> None:
         """Airflow calls this on any SIGTERM to the worker: a user's kill, and a deploy's. The wait tells them apart."""

@@ -1,11 +1,12 @@
-"""QualityGateOperator: a Great Expectations suite between two steps; what fails it goes no further."""
+"""QualityGateOperator: an expectation suite between two steps; what fails it goes no further, or another way."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from airflow.sdk.bases.branch import BranchMixIn
 from airflow.sdk.exceptions import AirflowFailException
 
 from millrace.verdict import Verdict
@@ -15,20 +16,30 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 MAX_ARGUMENT = 256
+OnFail = Literal["fail", "skip_downstream", "branch"]
+ON_FAIL = ("fail", "skip_downstream", "branch")
 
 
-class QualityGateOperator(ProcessingOperator):
-    """Hold data against an expectation suite, in a processing job, and fail the task when it does not pass.
+class QualityGateOperator(ProcessingOperator, BranchMixIn):
+    """Hold data against an expectation suite, in a processing job, and let it go on only when it passes.
 
     A gate that did not pass is not retried: the same data would fail again. `.output["quality"]` holds verdict.json,
-    the full validation result and the Data Docs, whose first page is `.output["data_docs"]`.
+    the full validation result and the Data Docs, whose first page is `.output["data_docs"]`. With `quarantine`
+    the rows that go on are in `.output["accepted"]` and those put aside in `.output["quarantine"]`, both Parquet.
 
     Args:
-        suite: `module:function` that returns the suite.
+        suite: `package/name.json`, or `module:function` that returns the suite.
         data: S3 URI of the Parquet or CSV files to look at.
         gate: what the gate is called in logs and reports.
-        settings: keyword arguments of the suite's function; values may be templates, and are read as JSON.
+        settings: parameters of the suite; values may be templates, and are read as JSON.
         columns: column names of CSV files that have no header.
+        on_fail: what becomes of data that does not pass: `fail` the task; `skip_downstream`, and what follows goes by its
+            trigger rule; or `branch`: follow `on_fail_task_ids` alone, which are skipped when it passes. The task itself
+            then succeeds, with `passed` in its result.
+        on_fail_task_ids: directly downstream tasks (or task groups) for data that does not pass.
+        quarantine: put rows that break a critical row-level expectation aside, and judge the others.
+        max_quarantined: the share of the rows, 0 to 1, up to which that lets the gate pass.
+        gx_docs: have Great Expectations write its own page, too; it takes seconds.
 
     Example::
 
@@ -44,6 +55,7 @@ class QualityGateOperator(ProcessingOperator):
 
     template_fields: Sequence[str] = (*ProcessingOperator.template_fields, "data")
     ui_color = "#fff4d6"
+    inherits_from_skipmixin = True
 
     def __init__(
         self,
@@ -54,21 +66,41 @@ class QualityGateOperator(ProcessingOperator):
         packages: Sequence[str],
         settings: Mapping[str, Any] | None = None,
         columns: Sequence[str] = (),
+        on_fail: OnFail = "fail",
+        on_fail_task_ids: str | Sequence[str] = (),
+        quarantine: bool = False,
+        max_quarantined: float = 0.05,
+        gx_docs: bool = False,
         **kwargs: Any,
     ) -> None:
+        if on_fail not in ON_FAIL:
+            raise ValueError(f"on_fail is {on_fail!r}; it must be one of {', '.join(ON_FAIL)}")
+        followed = (on_fail_task_ids,) if isinstance(on_fail_task_ids, str) else tuple(on_fail_task_ids)
+        if bool(followed) != (on_fail == "branch"):
+            raise ValueError(
+                f"on_fail is {on_fail!r} and on_fail_task_ids is {followed}; a branch, and only a branch, has some"
+            )
+        if not 0 <= max_quarantined <= 1:
+            raise ValueError(f"max_quarantined is {max_quarantined}; it must be a share from 0 to 1")
         self.data = data  # a template field of its own, so that a mapped gate comes after what makes it
+        self.on_fail: OnFail = on_fail
+        self.on_fail_task_ids = followed
         arguments = ["--suite", suite, "--data", "input/data", "--output", "output/quality", "--gate", gate]
         for name, value in (settings or {}).items():
             arguments += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
         for names in _chunks(columns):
             arguments += ["--columns", names]
+        if quarantine:
+            arguments += ["--quarantine", "--max-quarantined", str(max_quarantined)]
+        if gx_docs:
+            arguments += ["--data-docs", "gx"]
         super().__init__(
             module="millrace.quality",
             packages=(*packages, "millrace.quality"),
             arguments=arguments,
             inputs={"data": data},
             required_inputs=("data",),
-            outputs=("quality",),
+            outputs=("quality", "accepted", "quarantine") if quarantine else ("quality",),
             verdict="quality",
             **kwargs,
         )
@@ -77,12 +109,30 @@ class QualityGateOperator(ProcessingOperator):
         bucket, prefix = split_uri(uri)
         docs = f"s3://{bucket}/{prefix}/{verdict.artifacts.get('data_docs', '')}"
         self.publish(context, data_docs=docs)
-        if not verdict.passed:
-            findings = "\n".join(f"- {finding.subject}: {finding.message}" for finding in verdict.findings[:20])
+        findings = "\n".join(f"- {finding.subject}: {finding.message}" for finding in verdict.findings[:20])
+        if not verdict.passed and self.on_fail == "fail":
             raise AirflowFailException(
                 f"the gate {verdict.gate!r} did not pass: {verdict.summary}\n{findings}\nThe report: {docs}"
             )
+        if findings:
+            self.log.warning("the gate %r: %s\n%s\nThe report: %s", verdict.gate, verdict.summary, findings, docs)
         return {"data_docs": docs}
+
+    def conclude(self, result: dict[str, Any], context: Context) -> dict[str, Any]:
+        """Skip what the verdict does not lead to.
+
+        Airflow skips by an exception, which takes the place of a returned result: it is pushed before.
+        """
+        after = set(self.downstream_task_ids)
+        if self.on_fail == "fail" or not after or (result["passed"] and self.on_fail == "skip_downstream"):
+            return result
+        context["ti"].xcom_push(key="return_value", value=result)
+        if self.on_fail == "skip_downstream":
+            self.do_branch(context, None)
+        else:
+            failing = set(self._expand_task_group_roots(context["ti"], self.on_fail_task_ids))
+            self.do_branch(context, sorted(after - failing if result["passed"] else failing))
+        return result
 
 
 def _chunks(columns: Sequence[str]) -> list[str]:

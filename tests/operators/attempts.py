@@ -29,6 +29,7 @@ class TaskInstance:
     max_tries: int = 0
     state: str | None = "running"
     xcom: dict[str, Any] = field(default_factory=dict)
+    task: BaseOperator | None = None
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcom[key] = value
