@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import ModuleType
 
-from millrace.monitoring.commands import baseline, drift, profile
+from millrace.monitoring.commands import baseline, drift, model_quality, profile
 
-COMMANDS: Mapping[str, ModuleType] = {"baseline": baseline, "drift": drift, "profile": profile}
+COMMANDS: Mapping[str, ModuleType] = {
+    "baseline": baseline,
+    "drift": drift,
+    "model-quality": model_quality,
+    "profile": profile,
+}
