@@ -25,7 +25,7 @@ ECR = re.compile(r"^\d{12}\.dkr\.ecr\.[^.]+\.amazonaws\.com(?:\.cn)?/(?P<reposit
 OWN_IMAGES = ("local/python", "local/jobs", "millrace-jobs")
 """What these launchers run is what the image holds; anything else is a substitution."""
 IMAGES = "images.json"
-PYTHON = "{python}"
+PYTHON, BUILT_IN = "{python}", "{built_in}"
 BUILT_IN_PROGRAMS: Mapping[Use, str] = {"train": "training/script_mode.py", "serve": "serving/server.py"}
 
 
@@ -73,7 +73,11 @@ LAUNCHERS = (
     Launcher("pytorch-training", re.compile(r"(huggingface-)?pytorch-training.*"), frozenset({"train", "process"})),
     Launcher("pytorch-inference", re.compile(r"(huggingface-)?pytorch-inference.*"), frozenset({"serve"})),
     Launcher("scikit-learn", re.compile(r"sagemaker-scikit-learn.*"), frozenset({"train", "serve", "process"})),
-)
+    Launcher(
+        "model-monitor-analyzer", re.compile(r"sagemaker-model-monitor-analyzer"), frozenset({"process"}),
+        programs={"process": (PYTHON, "-P", f"{BUILT_IN}/monitoring/analyzer.py")},
+    ),
+)  # fmt: skip
 ENTRYPOINT = Launcher("entrypoint", re.compile(""), frozenset(USES))
 """Stands for an image that nothing else stands for, when the request says what to run."""
 
@@ -186,4 +190,5 @@ def command(
         program = (PYTHON, "-P", f"{built_in}/{BUILT_IN_PROGRAMS[use]}")
     if not program:
         raise JobFailed(f"ClientError: {image} has no program of its own; give AppSpecification.ContainerEntrypoint")
-    return [launcher.python if word == PYTHON else word for word in program] + list(arguments), launcher
+    words = [launcher.python if word == PYTHON else word.replace(BUILT_IN, built_in) for word in program]
+    return [*words, *arguments], launcher

@@ -32,6 +32,10 @@ PRIVATE = ("/tmp", "/var/tmp")  # noqa: S108
 """Each sandbox has its own."""
 BUILT_IN = "/opt/millrace"
 """Where the programs that belong to the image (and not to the job) lie inside a sandbox."""
+PROGRAMS = (
+    "training", "serving", "runtime/inside", "monitoring", "profiling", "__init__.py", "job_exit.py", "verdict.py",
+)  # fmt: skip
+"""What of this package they are, and what they import of it."""
 
 
 @functools.cache
@@ -121,7 +125,7 @@ class Box:
             command += ["--tmpfs", str(folder)]
         for folder in python_folders(self.environment):
             command += ["--ro-bind", str(folder), str(folder)]
-        for part in ("training", "serving", "runtime/inside"):
+        for part in PROGRAMS:
             command += ["--ro-bind", str(PACKAGE / part), f"{BUILT_IN}/{part}"]
         command += ["--ro-bind", str(hosts_file), "/etc/hosts", "--bind", str(self.ml), "/opt/ml"]
         for inside, outside in self.read_only.items():

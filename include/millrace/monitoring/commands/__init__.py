@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import ModuleType
 
-from millrace.monitoring.commands import baseline, drift, model_quality, profile
+from millrace.monitoring.commands import analyze, baseline, drift, model_quality, profile
 
 COMMANDS: Mapping[str, ModuleType] = {
+    "analyze": analyze,
     "baseline": baseline,
     "drift": drift,
     "model-quality": model_quality,

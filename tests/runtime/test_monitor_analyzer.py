@@ -1,0 +1,52 @@
+"""Model Monitor's image as a plain processing job, the way the SageMaker SDK's suggest_baseline asks for it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.runtime.jobs import CLUSTER, Jobs
+from tests.runtime.process import ROLE
+from tests.runtime.test_processing_jobs import target
+
+ANALYZER = "156813124566.dkr.ecr.us-east-1.amazonaws.com/sagemaker-model-monitor-analyzer"
+
+
+def suggest_baseline(jobs: Jobs, data: str, output: str) -> dict[str, Any]:
+    name = jobs.name("baseline")
+    source = {"S3Uri": data, "LocalPath": "/opt/ml/processing/input/baseline_dataset_input", "S3DataType": "S3Prefix",
+              "S3InputMode": "File"}  # fmt: skip
+    monitoring_output = target("monitoring_output", output)
+    monitoring_output["S3Output"]["LocalPath"] = "/opt/ml/processing/output"
+    jobs.sagemaker.create_processing_job(
+        ProcessingJobName=name,
+        RoleArn=ROLE,
+        AppSpecification={"ImageUri": ANALYZER},
+        ProcessingInputs=[{"InputName": "baseline_dataset_input", "S3Input": source}],
+        ProcessingOutputConfig={"Outputs": [monitoring_output]},
+        ProcessingResources={"ClusterConfig": CLUSTER},
+        Environment={
+            "dataset_format": json.dumps({"csv": {"header": True, "output_columns_position": "START"}}),
+            "dataset_source": "/opt/ml/processing/input/baseline_dataset_input",
+            "output_path": "/opt/ml/processing/output",
+            "publish_cloudwatch_metrics": "Disabled",
+        },
+    )
+    return jobs.end("processing", name)
+
+
+def test_baseline_of_a_plain_processing_job(jobs: Jobs) -> None:
+    rows = "".join(f"{index % 2},{index / 10},{'ab'[index % 2]}\n" for index in range(200))
+    data = jobs.put("analyzer/train/train.csv", f"label,size,word\n{rows}".encode())
+    ended = suggest_baseline(jobs, data, "s3://bucket/analyzer/baseline")
+    assert ended["ProcessingJobStatus"] == "Completed", ended.get("FailureReason")
+    assert ended["ExitMessage"] == "Completed: Job completed successfully with no violations."
+    written = {
+        name: json.loads(jobs.s3.get_object(Bucket="bucket", Key=f"analyzer/baseline/{name}.json")["Body"].read())
+        for name in ("statistics", "constraints")
+    }
+    assert written["statistics"]["dataset"]["item_count"] == 200
+    assert [(f["name"], f["inferred_type"]) for f in written["constraints"]["features"]] == [
+        ("label", "Integral"), ("size", "Fractional"), ("word", "String"),
+    ]  # fmt: skip
+    assert any("stands for the job's image" in line for line in jobs.lines("processing", ended["ProcessingJobName"]))
