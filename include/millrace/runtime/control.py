@@ -45,11 +45,15 @@ from .job_logs import JobLogs
 from .jobs import Host, JobType
 from .leases import Leases
 from .metric_publisher import MetricPublisher
+from .monitoring_definition import KINDS
+from .monitoring_scheduler import MonitoringScheduler
 from .own_storage import OwnStorage
 from .packages import PackageCache
 from .resources.endpoints import Endpoints
+from .resources.job_definitions import JobDefinitions
 from .resources.job_operations import JobOperations
 from .resources.models import ENDPOINT_CONFIG, MODEL, RecordOperations
+from .resources.monitoring_schedules import MonitoringSchedules
 from .resources.processing_jobs import ProcessingJobs
 from .resources.search import SearchOperations
 from .resources.tags import TagOperations
@@ -107,6 +111,7 @@ class ControlPlane:
         self.supervisor = Supervisor(host, types, leases, pools, self._metrics.follow)
         self._faults = FaultPlan(config.data_dir)
         jobs = {kind: JobOperations(job_type, host, self.supervisor, self._faults) for kind, job_type in types.items()}
+        self._scheduler = MonitoringScheduler(host, jobs[ProcessingJobs.kind].create)
         self._operations: dict[str, Operation] = {
             **{name: operation for operations in jobs.values() for name, operation in operations.table().items()},
             **TrainingUpdates(self.database, pools).table(),
@@ -114,6 +119,12 @@ class ControlPlane:
             **RecordOperations(MODEL, self.database).table(),
             **RecordOperations(ENDPOINT_CONFIG, self.database).table(),
             **self.endpoints.table(),
+            **{
+                name: call
+                for kind in KINDS.values()
+                for name, call in JobDefinitions(kind, self.database).table().items()
+            },
+            **MonitoringSchedules(self.database, clock, self._scheduler).table(),
             **TagOperations(self.database).table(),
         }
         self._logs = JobLogs(host, types.values(), self.endpoints).table()
@@ -137,8 +148,10 @@ class ControlPlane:
         self._metrics.start()
         self.supervisor.start()
         self.endpoints.start()
+        self._scheduler.start()
 
     async def stop(self) -> None:
+        self._scheduler.stop()
         self.supervisor.stop()
         self._metrics.stop()
         self.endpoints.stop()

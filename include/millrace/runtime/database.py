@@ -29,7 +29,10 @@ CREATE INDEX IF NOT EXISTS by_status_and_creation ON resources (kind, status, cr
 CREATE INDEX IF NOT EXISTS by_modification ON resources (kind, modified);
 CREATE TABLE IF NOT EXISTS tags (arn TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (arn, key));
 """
-SORT_COLUMNS = {"Name": "name", "CreationTime": "created", "Status": "status", "LastModifiedTime": "modified"}
+SORT_COLUMNS = {
+    "Name": "name", "CreationTime": "created", "Status": "status", "LastModifiedTime": "modified",
+    "ScheduledTime": "json_extract(document, '$.scheduled')",
+}  # fmt: skip
 NOWHERE = "$[0]"
 """A path in no document, ahead of those of an excerpt: of two and more SQLite makes an array of the values as they were
 written, of one the value itself, in which a time has lost its last digits."""
@@ -69,6 +72,9 @@ class Query:
     modified_before: float | None = None
     document_equals: Mapping[str, str] = field(default_factory=dict)
     """Values by JSON path in the document."""
+    document_after: Mapping[str, float] = field(default_factory=dict)
+    document_before: Mapping[str, float] = field(default_factory=dict)
+    """Bounds, themselves left out, of numbers by JSON path in the document."""
     excerpt: Mapping[str, str] = field(default_factory=dict)
     """What to give for the document, as members with the JSON path of each (None where there is nothing); all of it when
     empty. SQLite reads a document in a third of the time in which Python does."""
@@ -162,7 +168,8 @@ class Database:
 
     def each(self, kind: str, query: Query) -> Iterator[Resource]:
         """A listing of any length: each document is parsed when its turn comes, and they are not held together."""
-        where, values = ["kind = ?"], [kind]
+        where: list[str] = ["kind = ?"]
+        values: list[Any] = [kind]
         filters: list[tuple[str, Any]] = [
             ("instr(name, ?) > 0", query.name_contains),
             (r"name LIKE ? ESCAPE '\'", _pattern(query.name_contains_any_case)),
@@ -176,9 +183,11 @@ class Database:
             if value is not None:
                 where.append(clause)
                 values.append(value)
-        for path, value in query.document_equals.items():
-            where.append("json_extract(document, ?) = ?")
-            values += [path, value]
+        compared = (("=", query.document_equals), (">", query.document_after), ("<", query.document_before))
+        for sign, members in compared:
+            for path, value in members.items():
+                where.append(f"json_extract(document, ?) {sign} ?")
+                values += [path, value]
         column = SORT_COLUMNS[query.sort_by]
         direction = "DESC" if query.descending else "ASC"
         order = f"ORDER BY {column} {direction}, name {direction}"

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from millrace.runtime import fleet
+from millrace.runtime import data_capture, fleet
 from millrace.runtime.config import ACCOUNT
 from millrace.runtime.database import AlreadyExists, Database, Resource
 from millrace.runtime.errors import JobFailed, ValidationException
@@ -83,6 +83,7 @@ class Endpoints:
                 "servers": [],
                 "next_config": params["EndpointConfigName"],
                 "next_servers": fleet.to_document(self._fleets.plan(config)),
+                "next_capture": config.get("DataCaptureConfig"),
             }
             try:
                 endpoint = self._database.insert(KIND, name, arn, "Creating", document, tags)
@@ -104,6 +105,7 @@ class Endpoints:
                 return None
             document["next_config"] = params["EndpointConfigName"]
             document["next_servers"] = planned
+            document["next_capture"] = config.get("DataCaptureConfig")
             document.pop("reason", None)
             return "Updating"
 
@@ -145,6 +147,9 @@ class Endpoints:
             "FailureReason": document.get("reason"),
             "CreationTime": endpoint.created,
             "LastModifiedTime": endpoint.modified,
+            "DataCaptureConfig": data_capture.summary(
+                document.get("capture" if document["config"] else "next_capture")
+            ),
             "ProductionVariants": [
                 {
                     "VariantName": name,
@@ -214,6 +219,7 @@ class Endpoints:
 
         def edit(changed: dict[str, Any]) -> str:
             changed["config"], changed["servers"] = changed["next_config"], changed["next_servers"]
+            changed["capture"] = changed.pop("next_capture", None)
             changed["next_config"], changed["next_servers"] = None, []
             changed.pop("reason", None)
             return "InService"
@@ -235,6 +241,7 @@ class Endpoints:
             document["reason"] = reason[:1024]
             if document["config"]:
                 document["next_config"], document["next_servers"] = None, []
+                document.pop("next_capture", None)
                 return "InService"
             return "Failed"
 

@@ -19,12 +19,14 @@ def page(
     params: dict[str, Any],
     filters: Mapping[str, str] = {},
     excerpt: Mapping[str, str] = {},
+    times: Mapping[str, str] = {},
 ) -> tuple[list[Resource], str | None]:
     """One page of a kind, and the token of the next page or None.
 
     Args:
         filters: parameters of this kind's own, with the JSON path in the document that each is compared with.
         excerpt: what the rows need of each document, as in a Query.
+        times: words that parameters ending in After and Before begin with, with the JSON path of the time they bound.
 
     Raises:
         ValidationException: the token is not one that this runtime gave.
@@ -43,6 +45,10 @@ def page(
             sort_by=params.get("SortBy", "CreationTime"),
             descending=params.get("SortOrder", "Descending") == "Descending",
             document_equals={path: params[name] for name, path in filters.items() if name in params},
+            document_after={path: params[f"{word}After"] for word, path in times.items() if f"{word}After" in params},
+            document_before={
+                path: params[f"{word}Before"] for word, path in times.items() if f"{word}Before" in params
+            },
             excerpt=excerpt,
             offset=offset,
             limit=limit + 1,

@@ -16,7 +16,9 @@ from .listing import page
 MODEL_OFFERED = (
     "ModelName", "PrimaryContainer", "Containers", "ExecutionRoleArn", "Tags", "VpcConfig", "EnableNetworkIsolation",
 )  # fmt: skip
-CONFIG_OFFERED = ("EndpointConfigName", "ProductionVariants", "Tags", "KmsKeyId", "ExecutionRoleArn", "VpcConfig")
+CONFIG_OFFERED = (
+    "EndpointConfigName", "ProductionVariants", "Tags", "KmsKeyId", "ExecutionRoleArn", "VpcConfig", "DataCaptureConfig",
+)  # fmt: skip
 VARIANT_OFFERED = (
     "VariantName", "ModelName", "InitialInstanceCount", "InstanceType", "InitialVariantWeight", "VolumeSizeInGB",
     "ContainerStartupHealthCheckTimeoutInSeconds", "ModelDataDownloadTimeoutInSeconds",

@@ -1,0 +1,111 @@
+"""Monitoring schedules for tests: requests as a boto3 user would write them, and waiting for their executions."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from typing import Any
+
+from tests.runtime.jobs import CLUSTER, Jobs
+from tests.runtime.process import ROLE, until
+
+ANALYZER = "156813124566.dkr.ecr.us-east-1.amazonaws.com/sagemaker-model-monitor-analyzer"
+HOURLY = "cron(0 * ? * * *)"
+INPUT, OUTPUT = "/opt/ml/processing/input/data", "/opt/ml/processing/output"
+
+
+def table(shift: float = 0.0, rows: int = 200, seed: int = 0) -> bytes:
+    """CSV with a header line: a size around `shift`, and a word."""
+    draw = random.Random(seed)
+    lines = [f"{draw.gauss(shift, 1):.4f},{draw.choice(['x', 'y'])}" for _ in range(rows)]
+    return "\n".join(["size,word", *lines]).encode() + b"\n"
+
+
+def batch(uri: str) -> dict[str, Any]:
+    source = {"DataCapturedDestinationS3Uri": uri, "DatasetFormat": {"Csv": {"Header": True}}, "LocalPath": INPUT}
+    return {"BatchTransformInput": source}
+
+
+def definition(name: str, source: dict[str, Any], output: str, baseline: dict[str, Any]) -> dict[str, Any]:
+    """A request of CreateDataQualityJobDefinition."""
+    outputs = [{"S3Output": {"S3Uri": output, "LocalPath": OUTPUT, "S3UploadMode": "EndOfJob"}}]
+    return {
+        "JobDefinitionName": name,
+        "DataQualityBaselineConfig": baseline,
+        "DataQualityAppSpecification": {"ImageUri": ANALYZER},
+        "DataQualityJobInput": source,
+        "DataQualityJobOutputConfig": {"MonitoringOutputs": outputs},
+        "JobResources": {"ClusterConfig": CLUSTER},
+        "RoleArn": ROLE,
+    }
+
+
+class Schedules:
+    """Creates schedules on a runtime, and waits for what they do."""
+
+    def __init__(self, jobs: Jobs) -> None:
+        self.jobs = jobs
+        self.sagemaker = jobs.sagemaker
+        self.data: Callable[..., bytes] = table
+
+    def baseline(self, key: str) -> dict[str, Any]:
+        """Write a baseline's files with the analyzer, by a plain processing job; a DataQualityBaselineConfig."""
+        name = self.jobs.name("baseline")
+        data = self.jobs.put(f"{key}/train.csv", table())
+        self.sagemaker.create_processing_job(
+            ProcessingJobName=name,
+            RoleArn=ROLE,
+            AppSpecification={"ImageUri": ANALYZER},
+            ProcessingInputs=[
+                {"InputName": "data", "S3Input": {"S3Uri": data, "LocalPath": INPUT, "S3DataType": "S3Prefix",
+                                                  "S3InputMode": "File"}}
+            ],
+            ProcessingOutputConfig={
+                "Outputs": [{"OutputName": "files", "S3Output": {"S3Uri": f"s3://bucket/{key}/files", "LocalPath": OUTPUT,
+                                                                 "S3UploadMode": "EndOfJob"}}]
+            },
+            ProcessingResources={"ClusterConfig": CLUSTER},
+            Environment={"dataset_format": json.dumps({"csv": {"header": True}}), "dataset_source": INPUT},
+        )  # fmt: skip
+        ended = self.jobs.end("processing", name)
+        assert ended["ProcessingJobStatus"] == "Completed", ended.get("FailureReason")
+        return {"BaseliningJobName": name}
+
+    def define(
+        self, source: dict[str, Any], output: str, baseline: dict[str, Any] | None = None, **changes: Any
+    ) -> str:
+        name = self.jobs.name("definition")
+        self.sagemaker.create_data_quality_job_definition(**definition(name, source, output, baseline or {}) | changes)
+        return name
+
+    def create(self, definition: str, expression: str = HOURLY, **window: str) -> str:
+        name = self.jobs.name("schedule")
+        self.sagemaker.create_monitoring_schedule(
+            MonitoringScheduleName=name,
+            MonitoringScheduleConfig={
+                "ScheduleConfig": {"ScheduleExpression": expression, **window},
+                "MonitoringJobDefinitionName": definition,
+                "MonitoringType": "DataQuality",
+            },
+        )
+        return name
+
+    def executions(self, schedule: str, **filters: Any) -> list[dict[str, Any]]:
+        """Oldest first."""
+        answer = self.sagemaker.list_monitoring_executions(
+            MonitoringScheduleName=schedule, SortBy="ScheduledTime", SortOrder="Ascending", **filters
+        )
+        found: list[dict[str, Any]] = answer["MonitoringExecutionSummaries"]
+        return found
+
+    def ended(self, schedule: str, count: int = 1, seconds: float = 90) -> list[dict[str, Any]]:
+        """The executions of a schedule, when so many have ended."""
+
+        def look() -> list[dict[str, Any]] | None:
+            found = self.executions(schedule)
+            active = ("Pending", "InProgress", "Stopping")
+            over = [row for row in found if row["MonitoringExecutionStatus"] not in active]
+            return over if len(over) >= count else None
+
+        return until(look, seconds, f"{count} executions of {schedule}")
