@@ -82,14 +82,19 @@ class Jobs:
         self.sagemaker.create_model(ModelName=name, PrimaryContainer=container, ExecutionRoleArn=ROLE)
         return name
 
-    def endpoint_config(self, *models: str, **variant: Any) -> str:
+    def endpoint_config(self, *models: str, capture: Mapping[str, Any] | None = None, **variant: Any) -> str:
+        """
+        Args:
+            capture: a DataCaptureConfig.
+        """
         name = self.name("config")
         variants = [
             {"VariantName": f"v{index}", "ModelName": model, "InstanceType": "ml.c5.large",
              "InitialInstanceCount": 1, "InitialVariantWeight": 1.0, **variant}
             for index, model in enumerate(models)
         ]  # fmt: skip
-        self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants)
+        settings = {"DataCaptureConfig": capture} if capture else {}
+        self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=variants, **settings)
         return name
 
     def end(self, kind: str, name: str, seconds: float = 90) -> dict[str, Any]:

@@ -24,9 +24,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from . import credentials, job_logs, protocol, sandbox, trees
+from . import capture_segments, credentials, job_logs, protocol, sandbox, trees
 from .authenticator import Authenticator
 from .calls import CallLog
+from .capture_store import CaptureStore
 from .clock import Clock
 from .companion import Companion
 from .config import RuntimeConfig
@@ -111,6 +112,7 @@ class ControlPlane:
         self.supervisor = Supervisor(host, types, leases, pools, self._metrics.follow)
         self._faults = FaultPlan(config.data_dir)
         jobs = {kind: JobOperations(job_type, host, self.supervisor, self._faults) for kind, job_type in types.items()}
+        self._captured = CaptureStore(config.data_dir / capture_segments.FOLDER, storage)
         self._scheduler = MonitoringScheduler(host, jobs[ProcessingJobs.kind].create)
         self._operations: dict[str, Operation] = {
             **{name: operation for operations in jobs.values() for name, operation in operations.table().items()},
@@ -148,6 +150,7 @@ class ControlPlane:
         self._metrics.start()
         self.supervisor.start()
         self.endpoints.start()
+        self._captured.start()
         self._scheduler.start()
 
     async def stop(self) -> None:
@@ -155,6 +158,7 @@ class ControlPlane:
         self.supervisor.stop()
         self._metrics.stop()
         self.endpoints.stop()
+        self._captured.stop()
         await self._companion.stop()
         await self._router.close()
         self.close()

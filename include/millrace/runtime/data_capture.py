@@ -47,6 +47,12 @@ def of_config(config: Mapping[str, Any] | None) -> DataCapture | None:
     )
 
 
+def from_document(document: Mapping[str, Any]) -> DataCapture:
+    """What `dataclasses.asdict` and JSON have made of one."""
+    lists = {name: tuple(document[name]) for name in ("parts", "csv_types", "json_types")}
+    return DataCapture(destination=document["destination"], percentage=document["percentage"], **lists)
+
+
 def summary(config: Mapping[str, Any] | None) -> dict[str, Any] | None:
     """What DescribeEndpoint says of it."""
     if not config:

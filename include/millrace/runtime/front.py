@@ -92,7 +92,8 @@ class Front:
         for task in (watch, accept, *self._peeking):
             task.cancel()
         self._listener.close()
-        await asyncio.gather(control.stop(), router.stop())
+        await router.stop()
+        await control.stop()  # last, for it stores what the router has captured
         return code
 
     async def _watch(self, children: tuple[Child, ...], ended: asyncio.Future[int]) -> None:

@@ -1,16 +1,19 @@
 """The data plane, a process of its own: InvokeEndpoint, from the routing snapshot to a model server and back.
 
 It reads no database and shares no loop with uploads or control calls. Run as `python -m millrace.runtime.router`, by the
-front. What it does not do: asynchronous and streaming invocations, capture, shadow variants; they are refused by name.
+front. What it does not do: asynchronous and streaming invocations, shadow variants; they are refused by name. What an
+endpoint captures is handed to a writer of its own, and delays no answer.
 """
 
 from __future__ import annotations
 
 import json
+import random
 import re
 import socket
 import sys
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -23,6 +26,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from . import credentials
 from .authenticator import Authenticator, at_router
 from .calls import CallLog
+from .capture_segments import FOLDER, CapturedInference
+from .capture_writer import CaptureWriter
+from .clock import Clock
 from .config import ACCOUNT, RuntimeConfig
 from .forward import Forwarder
 from .guard import Guard
@@ -43,13 +49,18 @@ def error(status: int, code: str, message: str, **fields: object) -> Response:
 class Router:
     """The ASGI application of the data plane."""
 
-    def __init__(self, snapshot: Snapshot, control: Forwarder, calls: CallLog) -> None:
+    def __init__(
+        self, snapshot: Snapshot, control: Forwarder, calls: CallLog, captured: CaptureWriter, clock: Clock
+    ) -> None:
+        self._captured = captured
+        self._clock = clock
         self._snapshot = snapshot
         self._calls = calls
         self._control = control
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
+        self._captured.start()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=30),
             timeout=aiohttp.ClientTimeout(total=CONTAINER_SECONDS, sock_connect=2),
@@ -61,6 +72,7 @@ class Router:
         if self._session is not None:
             await self._session.close()
         await self._control.close()
+        self._captured.stop()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -85,9 +97,11 @@ class Router:
         chosen = route.choose(wanted)
         if chosen is None:
             return error(400, "ValidationError", f"Variant {wanted} of endpoint {endpoint} not found.")
-        return await self._ask(endpoint, chosen, request, body)
+        return await self._ask(endpoint, route, chosen, request, body)
 
-    async def _ask(self, endpoint: str, chosen: tuple[str, int], request: Request, body: bytes) -> Response:
+    async def _ask(
+        self, endpoint: str, route: Route, chosen: tuple[str, int], request: Request, body: bytes
+    ) -> Response:
         headers = {name: value for name in PASSED_ON if (value := request.headers.get(name))}
         variant = chosen[0]
         try:
@@ -96,8 +110,8 @@ class Router:
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 # The server has gone, or had closed a kept connection. Its successor may be on another port by now.
                 # Like SageMaker's own retries this may ask a model twice.
-                route: Route | None = self._snapshot.find(endpoint)
-                again = route.choose(variant) if route else None
+                newer = self._snapshot.find(endpoint)
+                again = newer.choose(variant) if newer else None
                 variant, port = again or chosen
                 answer, content = await self._post(port, body, headers)
         except TimeoutError:
@@ -110,6 +124,21 @@ class Router:
             message = f'Received {which} error ({answer.status}) from primary with message "{text[:1000]}".'
             return _model_error(endpoint, variant, answer.status, message, text)
         kept = {name: value for name in PASSED_BACK if (value := answer.headers.get(name))}
+        if route.capture is not None and is_sampled(route.capture.percentage):
+            self._captured.offer(
+                CapturedInference(
+                    capture=route.capture,
+                    endpoint=endpoint,
+                    variant=variant,
+                    time=self._clock.now(),
+                    event_id=str(uuid.uuid4()),
+                    inference_id=headers.get("x-amzn-sagemaker-inference-id"),
+                    input_type=headers.get("content-type"),
+                    output_type=kept.get("content-type"),
+                    input=body,
+                    output=content,
+                )
+            )
         return Response(content, 200, {**kept, "x-Amzn-Invoked-Production-Variant": variant})
 
     async def _post(self, port: int, body: bytes, headers: dict[str, str]) -> tuple[aiohttp.ClientResponse, bytes]:
@@ -117,6 +146,15 @@ class Router:
         url = f"http://127.0.0.1:{port}/invocations"
         async with self._session.post(url, data=body, headers=headers) as answer:
             return answer, await answer.read()
+
+
+def is_sampled(percentage: int, draw: Callable[[], float] = random.random) -> bool:
+    """Whether a request is among the percentage that is captured: always for 100, never for 0.
+
+    Args:
+        draw: gives numbers from 0, included, to 1, not included.
+    """
+    return draw() * 100 < percentage
 
 
 async def _bounded_body(request: Request) -> bytes | None:
@@ -140,7 +178,8 @@ def _model_error(endpoint: str, variant: str, status: int, message: str, text: s
 def application(config: RuntimeConfig) -> ASGIApp:
     data_dir = config.data_dir
     control = Forwarder(data_dir / "run" / "control.sock")
-    router = Router(Snapshot(data_dir / "routes.json"), control, CallLog(data_dir / "calls.jsonl"))
+    snapshot, calls = Snapshot(data_dir / "routes.json"), CallLog(data_dir / "calls.jsonl")
+    router = Router(snapshot, control, calls, CaptureWriter(data_dir / FOLDER), Clock(data_dir))
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

@@ -12,13 +12,23 @@ import random
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from . import data_capture
+from .data_capture import DataCapture
 from .fleet import Server
 
 INVOCATION = re.compile(r"^/endpoints/([^/]+)/(invocations|async-invocations|invocations-response-stream)$")
 """The paths of the data plane."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What the router is told of an endpoint: its servers, and what it captures."""
+
+    servers: list[Server]
+    capture: DataCapture | None = None
 
 
 class RoutingTable:
@@ -28,8 +38,15 @@ class RoutingTable:
         self.path = path
         self.lock = threading.RLock()
 
-    def write(self, table: Mapping[str, list[Server]]) -> None:
-        rows = {name: [[s.variant, s.port, s.weight] for s in servers] for name, servers in table.items() if servers}
+    def write(self, table: Mapping[str, Serving]) -> None:
+        rows = {
+            name: {
+                "servers": [[server.variant, server.port, server.weight] for server in serving.servers],
+                "capture": asdict(serving.capture) if serving.capture else None,
+            }
+            for name, serving in table.items()
+            if serving.servers
+        }
         temporary = self.path.with_suffix(".tmp")
         temporary.write_text(json.dumps(rows))
         temporary.rename(self.path)
@@ -41,6 +58,7 @@ class Route:
 
     ports: dict[str, list[int]]
     weights: dict[str, float]
+    capture: DataCapture | None = None
     _turn: dict[str, int] = field(default_factory=dict)
 
     def choose(self, variant: str | None) -> tuple[str, int] | None:
@@ -78,9 +96,10 @@ class Snapshot:
 
     def _read(self) -> dict[str, Route]:
         routes = {}
-        for name, servers in json.loads(self._path.read_text()).items():
-            route = Route({}, {})
-            for variant, port, weight in servers:
+        for name, serving in json.loads(self._path.read_text()).items():
+            settings = serving["capture"]
+            route = Route({}, {}, data_capture.from_document(settings) if settings else None)
+            for variant, port, weight in serving["servers"]:
                 route.ports.setdefault(variant, []).append(port)
                 route.weights[variant] = weight
             routes[name] = route

@@ -21,7 +21,7 @@ from millrace.runtime.database import AlreadyExists, Database, Resource
 from millrace.runtime.errors import JobFailed, ValidationException
 from millrace.runtime.fleet import Fleets, Server
 from millrace.runtime.refuse import unless_offered
-from millrace.runtime.routes import RoutingTable
+from millrace.runtime.routes import RoutingTable, Serving
 
 from .listing import page
 
@@ -226,7 +226,7 @@ class Endpoints:
 
         with self._locks[endpoint.name]:
             # Traffic moves before the status says so, and before the old servers stop.
-            self._publish({endpoint.name: new})
+            self._publish({endpoint.name: Serving(new, data_capture.of_config(document.get("next_capture")))})
             self._database.change(KIND, endpoint.name, edit)
             self._publish()
             self._fleets.stop(old)
@@ -256,11 +256,14 @@ class Endpoints:
             self._fleets.forget(servers)
             self._database.delete(KIND, endpoint.name)
 
-    def _publish(self, ahead: dict[str, list[Server]] | None = None) -> None:
-        """Write the routing table: every endpoint that serves, with its servers."""
+    def _publish(self, ahead: dict[str, Serving] | None = None) -> None:
+        """Write the routing table: every endpoint that serves, with its servers and what it captures."""
         with self._routes.lock:
             table = {
-                endpoint.name: fleet.from_document(endpoint.document["servers"])
+                endpoint.name: Serving(
+                    fleet.from_document(endpoint.document["servers"]),
+                    data_capture.of_config(endpoint.document.get("capture")),
+                )
                 for endpoint in self._database.all(KIND, "InService", "Updating")
             }
             table.update(ahead or {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ MODEL_OFFERED = (
 CONFIG_OFFERED = (
     "EndpointConfigName", "ProductionVariants", "Tags", "KmsKeyId", "ExecutionRoleArn", "VpcConfig", "DataCaptureConfig",
 )  # fmt: skip
+S3_BUCKET = re.compile(r"s3://[^/]+")
 VARIANT_OFFERED = (
     "VariantName", "ModelName", "InitialInstanceCount", "InstanceType", "InitialVariantWeight", "VolumeSizeInGB",
     "ContainerStartupHealthCheckTimeoutInSeconds", "ModelDataDownloadTimeoutInSeconds",
@@ -59,6 +61,12 @@ def check_model(params: dict[str, Any], _database: Database) -> None:
 def check_endpoint_config(params: dict[str, Any], database: Database) -> None:
     operation = "CreateEndpointConfig"
     unless_offered(operation, params, CONFIG_OFFERED)
+    capture = params.get("DataCaptureConfig")
+    if capture and not S3_BUCKET.match(capture["DestinationS3Uri"]):
+        raise ValidationException(
+            f"{operation}: DataCaptureConfig.DestinationS3Uri={capture['DestinationS3Uri']!r} must look like "
+            "s3://bucket/prefix"
+        )
     names = [variant["VariantName"] for variant in params["ProductionVariants"]]
     if len(set(names)) != len(names):
         raise ValidationException(f"{operation}: variant names must differ, and they are {names}")
