@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +13,9 @@ import pytest
 from millrace.runtime import clock
 from tests.runtime.jobs import Jobs
 from tests.runtime.process import RuntimeProcess, running, until
-from tests.runtime.schedules import HOURLY, Schedules, batch, definition, table
+from tests.runtime.schedules import HOURLY, INPUT, Schedules, batch, definition, table
+from tests.runtime.test_data_capture import capture, when_captured
+from tests.runtime.test_endpoints import ANSWERS, Endpoint
 
 WINDOW = {"DataAnalysisStartTime": "-PT1H", "DataAnalysisEndTime": "-PT0H"}
 
@@ -290,3 +293,45 @@ def test_file_of_violations_that_is_none_fails_the_execution(schedules: Schedule
     (execution,) = schedules.ended(schedules.create(defined, "NOW", **WINDOW))
     assert execution["MonitoringExecutionStatus"] == "Failed"
     assert "KeyError" in execution["FailureReason"]
+
+
+@pytest.mark.parametrize(("shift", "status"), [(0.0, "Completed"), (6.0, "CompletedWithViolations")])
+def test_captured_requests_of_an_endpoint_are_held_against_the_baseline(
+    schedules: Schedules, baseline: dict[str, Any], shift: float, status: str
+) -> None:
+    jobs = schedules.jobs
+    endpoint = Endpoint(jobs)
+    prefix = f"traffic/{shift:.0f}"
+    config = jobs.endpoint_config(
+        jobs.model(ANSWERS.format(answer="a")), capture=capture(f"s3://bucket/{prefix}/", "Input")
+    )
+    endpoint.create(config)
+    rows = table(shift=shift, rows=100, seed=7).decode().splitlines()[1:]
+    for first in range(0, 100, 25):
+        endpoint.ask("\n".join(rows[first : first + 25]))
+    when_captured(jobs, f"{prefix}/{endpoint.name}/", 4)
+    source = {"EndpointInput": {"EndpointName": endpoint.name, "LocalPath": INPUT}}
+    name = schedules.create(schedules.define(source, f"s3://bucket/{prefix}-reports", baseline), "NOW", **WINDOW)
+    (execution,) = schedules.ended(name)
+    assert execution["MonitoringExecutionStatus"] == status, execution.get("FailureReason")
+    assert execution["EndpointName"] == endpoint.name
+    hour = execution["ScheduledTime"].astimezone(UTC).strftime("%Y/%m/%d/%H")
+    key = f"{prefix}-reports/{endpoint.name}/{name}/{hour}/statistics.json"
+    statistics = json.loads(jobs.s3.get_object(Bucket="bucket", Key=key)["Body"].read())
+    assert [feature["name"] for feature in statistics["features"]] == ["size", "word"]
+    assert statistics["dataset"]["item_count"] == 100
+    listed = schedules.sagemaker.list_monitoring_schedules(EndpointName=endpoint.name)["MonitoringScheduleSummaries"]
+    assert [row["MonitoringScheduleName"] for row in listed] == [name]
+    endpoint.delete()
+
+
+def test_endpoint_that_captures_nothing_is_refused(schedules: Schedules) -> None:
+    jobs = schedules.jobs
+    endpoint = Endpoint(jobs)
+    endpoint.create(jobs.endpoint_config(jobs.model(ANSWERS.format(answer="a"))))
+    for name, why in ((endpoint.name, "captures no data"), ("nowhere", 'Could not find endpoint "nowhere"')):
+        source = {"EndpointInput": {"EndpointName": name, "LocalPath": INPUT}}
+        defined = schedules.define(source, "s3://bucket/reports")
+        with pytest.raises(botocore.exceptions.ClientError, match=why):
+            schedules.create(defined)
+    endpoint.delete()
