@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.runtime.jobs import CLUSTER, Jobs
-from tests.runtime.process import ROLE
+from tests.runtime.process import ROLE, until
 from tests.runtime.test_processing_jobs import target
 
 ANALYZER = "156813124566.dkr.ecr.us-east-1.amazonaws.com/sagemaker-model-monitor-analyzer"
 
 
-def suggest_baseline(jobs: Jobs, data: str, output: str) -> dict[str, Any]:
+def suggest_baseline(jobs: Jobs, data: str, output: str, **variables: str) -> dict[str, Any]:
     name = jobs.name("baseline")
     source = {"S3Uri": data, "LocalPath": "/opt/ml/processing/input/baseline_dataset_input", "S3DataType": "S3Prefix",
               "S3InputMode": "File"}  # fmt: skip
@@ -30,6 +31,7 @@ def suggest_baseline(jobs: Jobs, data: str, output: str) -> dict[str, Any]:
             "dataset_source": "/opt/ml/processing/input/baseline_dataset_input",
             "output_path": "/opt/ml/processing/output",
             "publish_cloudwatch_metrics": "Disabled",
+            **variables,
         },
     )
     return jobs.end("processing", name)
@@ -50,3 +52,24 @@ def test_baseline_of_a_plain_processing_job(jobs: Jobs) -> None:
         ("label", "Integral"), ("size", "Fractional"), ("word", "String"),
     ]  # fmt: skip
     assert any("stands for the job's image" in line for line in jobs.lines("processing", ended["ProcessingJobName"]))
+
+
+def test_metrics_of_a_monitoring_job_are_in_cloudwatch(jobs: Jobs) -> None:
+    data = jobs.put("analyzer/metrics/part.csv", b"size\n1\n2\n\n")
+    now, schedule = datetime.now(UTC), jobs.name("schedule")
+    ended = suggest_baseline(
+        jobs, data, "s3://bucket/analyzer/metrics-output", publish_cloudwatch_metrics="Enabled",
+        end_time=f"{now:%Y-%m-%dT%H:%M:%SZ}", sagemaker_endpoint_name="e", sagemaker_monitoring_schedule_name=schedule,
+    )  # fmt: skip
+    assert ended["ProcessingJobStatus"] == "Completed", ended.get("FailureReason")
+    cloudwatch = jobs.runtime.client("cloudwatch")
+
+    def sums() -> list[float]:
+        points = cloudwatch.get_metric_statistics(
+            Namespace="aws/sagemaker/Endpoints/data-metrics", MetricName="feature_data_size", Period=60,
+            Statistics=["Sum"], StartTime=now - timedelta(minutes=5), EndTime=now + timedelta(minutes=5),
+            Dimensions=[{"Name": "Endpoint", "Value": "e"}, {"Name": "MonitoringSchedule", "Value": schedule}],
+        )["Datapoints"]  # fmt: skip
+        return [point["Sum"] for point in points]
+
+    until(lambda: sums() == [3.0], 60, "the metric in CloudWatch")

@@ -1,8 +1,10 @@
-"""Metrics of running training jobs, sent to CloudWatch (that is moto, here) as the jobs print them.
+"""Metrics of jobs, sent to CloudWatch (that is moto, here): a training job's as it prints them, a monitoring job's when it
+has ended.
 
-Namespace and dimension are SageMaker's: `/aws/sagemaker/TrainingJobs` by TrainingJobName. A metric that cannot be
-sent is logged and tried again; it never disturbs its job. What it does not do: it finds no metric (`metric_reader.py`
-does), and what a job has printed last is on the job itself, as FinalMetricDataList.
+Namespaces and dimensions are SageMaker's: `/aws/sagemaker/TrainingJobs` by TrainingJobName, and those of
+`cloudwatch_files.py`. A metric that cannot be sent is logged and tried again; it never disturbs its job. What it does not
+do: it finds no metric (`metric_reader.py` does, and monitoring jobs write theirs), and what a training job has printed last
+is on the job itself, as FinalMetricDataList.
 """
 
 from __future__ import annotations
@@ -10,10 +12,11 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from . import cloudwatch_files
 from .credentials import Credential
 from .database import Resource
 from .jobs import ACTIVE, Host
@@ -46,8 +49,10 @@ class MetricPublisher:
         self._thread.join(timeout=5)
 
     def follow(self, job: Resource) -> None:
-        """Send what this job prints until it has ended."""
-        if (job.document["request"].get("AlgorithmSpecification") or {}).get("MetricDefinitions"):
+        """Send what this job prints until it has ended, or what it leaves."""
+        request = job.document["request"]
+        prints = (request.get("AlgorithmSpecification") or {}).get("MetricDefinitions")
+        if prints or cloudwatch_files.are_wanted(request):
             with self._lock:
                 self._followed[job.name] = job
 
@@ -65,27 +70,29 @@ class MetricPublisher:
         # The state is read before the files: what an ended job has printed is all there.
         job = self._host.database.get(followed.kind, followed.name)
         if job is not None and job.document["id"] == followed.document["id"]:
-            for path in instance_files(self._host, job, "metrics.jsonl"):
-                self._send(job, path)
+            self._publish_files(job)
         if job is None or job.status not in ACTIVE:
             with self._lock:
                 self._followed.pop(followed.name, None)
 
-    def _send(self, job: Resource, path: Path) -> None:
+    def _publish_files(self, job: Resource) -> None:
+        for path in instance_files(self._host, job, "metrics.jsonl"):
+            self._send(job, path, NAMESPACE, lambda row: _printed(row, job.name))
+        for path in instance_files(self._host, job, cloudwatch_files.KEPT):
+            self._send(job, path, cloudwatch_files.namespace(job.document["request"]), dict)
+
+    def _send(
+        self, job: Resource, path: Path, namespace: str, datum: Callable[[dict[str, Any]], dict[str, Any]]
+    ) -> None:
+        """Send what a file holds beyond what was sent.
+
+        Args:
+            datum: a line of it as PutMetricData takes it.
+        """
         rows, end = read(path, self._read.get(path, 0))
         for first in range(0, len(rows), MOST_AT_ONCE):
-            self._cloudwatch(job.document["region"]).put_metric_data(
-                Namespace=NAMESPACE,
-                MetricData=[
-                    {
-                        "MetricName": row["name"],
-                        "Value": row["value"],
-                        "Timestamp": row["time"] / 1000,
-                        "Dimensions": [{"Name": "TrainingJobName", "Value": job.name}],
-                    }
-                    for row in rows[first : first + MOST_AT_ONCE]
-                ],
-            )
+            part = [datum(row) for row in rows[first : first + MOST_AT_ONCE]]
+            self._cloudwatch(job.document["region"]).put_metric_data(Namespace=namespace, MetricData=part)
         self._read[path] = end
 
     def _cloudwatch(self, region: str) -> Any:
@@ -97,6 +104,16 @@ class MetricPublisher:
                 aws_access_key_id=self._credential.access_key, aws_secret_access_key=self._credential.secret_key,
             )  # fmt: skip
         return self._clients[region]
+
+
+def _printed(row: dict[str, Any], job_name: str) -> dict[str, Any]:
+    """A line of `metrics.jsonl`."""
+    return {
+        "MetricName": row["name"],
+        "Value": row["value"],
+        "Timestamp": row["time"] / 1000,
+        "Dimensions": [{"Name": "TrainingJobName", "Value": job_name}],
+    }
 
 
 def instance_files(host: Host, job: Resource, name: str) -> Iterator[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import Any
 
-from millrace.runtime import launchers, staging
+from millrace.runtime import cloudwatch_files, launchers, staging
 from millrace.runtime.database import Resource
 from millrace.runtime.errors import ValidationException
 from millrace.runtime.folder_sync import FolderSync
@@ -126,6 +126,11 @@ class ProcessingJobs(JobType):
                 folder = contained(tree, target["LocalPath"].removeprefix(BASE))
                 if folder is not None and folder.is_dir():
                     staging.upload_folder(host.objects, folder, target["S3Uri"])
+        if cloudwatch_files.are_wanted(job.document["request"]):
+            for instance in host.instances(job):
+                odd = cloudwatch_files.keep(instance.folder / "ml", instance.folder / cloudwatch_files.KEPT)
+                if odd:
+                    instance.say(f"[millrace] {odd} lines below /opt/ml/{cloudwatch_files.FOLDER} are no metrics")
         return {}
 
     def failure_reason(self, job: Resource, host: Host, ended: list[Any]) -> str:
