@@ -5,8 +5,11 @@ written (`checks`, `distance`, `drift`); the answer is a `constraint_violations.
 detector here is one that stays silent on fresh data of the same kind, says which feature moved and by how much, and needs
 the baseline's files only, never its rows.
 
-What this package does not do: it reads local folders only, schedules nothing, emits no CloudWatch metrics, and does
-not judge model quality (no labels are compared with predictions) or bias.
+The command `analyze` is Model Monitor's container: told by its environment variables (`container_contract`), it also leaves
+CloudWatch's metrics as files.
+
+What this package does not do: it reads local folders only, schedules nothing, sends no metrics, and does not judge model
+quality (no labels are compared with predictions) or bias.
 
 Command line: `python -m millrace.monitoring --help`.
 """
