@@ -1,10 +1,10 @@
 """The router's side of data capture: takes answered inferences off the data path, and writes them to segments.
 
-`offer` appends to a queue and returns; a thread writes, ten times a second, since a thread that woke for each inference would
-take turns with the router's loop. The queue holds 64 MiB and the folder 1 GiB: what comes beyond that is not captured,
+`offer` appends to a queue and returns; a thread writes, ten times a second, since a thread that woke for each inference
+would take turns with the router's loop. The queue holds 64 MiB and the folder 1 GiB: what comes beyond that is not captured,
 counted, and said in the router's log. A segment is handed on when it is two seconds old or holds 8 MiB, and when the router
-stops in order. A kill of the runtime loses what is in the queue, a tenth of a second's worth unless the disk is slow; a machine
-that loses its power loses what the disk has not got either.
+stops in order. A kill of the runtime loses what is in the queue, a tenth of a second's worth unless the disk is slow; a
+machine that loses its power loses what the disk has not got either.
 
 What it does not do: it makes no JSON lines and no S3 objects (`capture_store.py`).
 """
@@ -41,7 +41,7 @@ class CaptureWriter:
         self._stopping = threading.Event()
         self._offered_bytes = self._taken_bytes = 0
         """Each is written by one thread only; what lies between them is in the queue."""
-        self._lost = 0
+        self._lost = self._lost_and_said = 0
         self._segment: BinaryIO | None = None
         self._segment_bytes, self._segment_until = 0, 0.0
         self._thread = threading.Thread(target=self._loop, name="capture-writer", daemon=True)
@@ -67,7 +67,6 @@ class CaptureWriter:
         self._thread.join(timeout=10)
 
     def _loop(self) -> None:
-        said = 0
         while not self._stopping.is_set():
             if self._segment is None:
                 self._take(self._queue.get())  # the first after a while
@@ -75,17 +74,17 @@ class CaptureWriter:
             self._take_all()
             if self._segment is not None and time.monotonic() >= self._segment_until:
                 self._hand_on()
-            if self._lost > said:
-                log.error(
-                    "%d inferences were not captured: they came faster than they can be stored", self._lost - said
-                )
-                said = self._lost
+        self._take_all()
         self._hand_on()
 
     def _take_all(self) -> None:
         with contextlib.suppress(queue.Empty):
             while True:
                 self._take(self._queue.get_nowait())
+        lost = self._lost - self._lost_and_said
+        if lost:
+            log.error("%d inferences were not captured: they came faster than they can be stored", lost)
+            self._lost_and_said += lost
 
     def _take(self, inference: CapturedInference | None) -> None:
         if inference is not None:
