@@ -6,19 +6,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from millrace.quality.errors import BatchError
+from millrace.job_exit import InputError
+from millrace.profiling.dataset import Reading
 from millrace.quality.reading import read_source
 
 
 def read(folder: Path, columns: list[str] | None = None) -> list[tuple[str, int, list[dict[str, int]]]]:
-    return [(s.path.name, s.first_row, s.rows.to_pylist()) for s in read_source(folder, columns)]
+    return [(s.path.name, s.first_row, s.rows.to_pylist()) for s in read_source(folder, Reading(columns=columns))]
 
 
 def test_rows_know_their_file_and_number(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x,y\n1,2\n3,4\n")
     rows = pa.table({"y": range(70_000), "x": range(70_000)})
     pq.write_table(rows, tmp_path / "b.parquet")
-    found = list(read_source(tmp_path))
+    found = list(read_source(tmp_path, Reading()))
     assert [(s.path.name, s.first_row, s.rows.num_rows) for s in found] == [
         ("a.csv", 1, 2), ("b.parquet", 1, 65_536), ("b.parquet", 65_537, 4_464),
     ]  # fmt: skip
@@ -32,7 +33,7 @@ def test_outputs_of_batch_transform_are_csv(tmp_path: Path) -> None:
 
 def test_every_column_must_be_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1,2\n")
-    with pytest.raises(BatchError, match=r"a\.csv cannot be read: .*Expected 1 columns, got 2"):
+    with pytest.raises(InputError, match=r"a\.csv cannot be read: .*Expected 1 columns, got 2"):
         read(tmp_path, ["x"])
 
 
@@ -51,10 +52,10 @@ def test_every_column_must_be_named(tmp_path: Path) -> None:
 def test_unusable_folders(tmp_path: Path, files: dict[str, str], message: str) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    with pytest.raises(BatchError, match=message):
+    with pytest.raises(InputError, match=message):
         read(tmp_path)
 
 
 def test_a_missing_folder(tmp_path: Path) -> None:
-    with pytest.raises(BatchError, match="does not exist"):
+    with pytest.raises(InputError, match="does not exist"):
         read(tmp_path / "nowhere")

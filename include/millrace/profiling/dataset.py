@@ -77,12 +77,16 @@ def read_into(begin: Callable[[], C], folder: Path, reading: Reading = Reading()
     try:
         return _fed(begin(), folder, reading)
     except ColumnChangesType:
-        types = _types(folder, reading)
-        return _fed(begin(), folder, replace(reading, types=types))
+        return _fed(begin(), folder, replace(reading, types=column_types(folder, reading)))
 
 
 def read_batches(folder: Path, reading: Reading = Reading()) -> Iterator[pa.RecordBatch]:  # frozen
-    """The rows of every data file under `folder`, in the order of the file names.
+    """As `read_files`, without the files."""
+    return (batch for _, batch in read_files(folder, reading))
+
+
+def read_files(folder: Path, reading: Reading = Reading()) -> Iterator[tuple[Path, pa.RecordBatch]]:  # frozen
+    """The rows of every data file under `folder` with the file they are from, in the order of the file names.
 
     Raises:
         ColumnChangesType: a CSV column has a value that its type does not hold.
@@ -104,7 +108,7 @@ def read_batches(folder: Path, reading: Reading = Reading()) -> Iterator[pa.Reco
                     f"{path} and {first[0]} differ in columns ({odd}); give every file the same columns, or CSV "
                     "files without a header line their names with --columns"
                 )
-            yield batch.select(names)
+            yield path, batch.select(first[1])
 
 
 def data_files(folder: Path) -> list[Path]:
@@ -213,7 +217,7 @@ FORMS: Mapping[str, Callable[[Path, Reading], Iterator[pa.RecordBatch]]] = {
 }
 
 
-def _types(folder: Path, reading: Reading) -> dict[str, pa.DataType]:
+def column_types(folder: Path, reading: Reading = Reading()) -> dict[str, pa.DataType]:  # frozen
     """The narrowest type of every CSV column that holds all its values: everything is read as text, and cast."""
     paths = [path for path in data_files(folder) if _form(path) == ".csv"]
     untyped = replace(reading, types={}, on_invalid_row=lambda _path, _text: None)

@@ -100,10 +100,10 @@ class Quarantine:
         self.rows_accepted += good.num_rows
         return good
 
-    def on_invalid(self, path: Path, row: int, text: str) -> None:
-        """Put a line aside that could not be read as a row at all; the reader calls this with its row number."""
+    def on_invalid(self, path: Path, text: str) -> None:
+        """Put a line aside that could not be read as a row at all."""
         self.quarantined.mkdir(parents=True, exist_ok=True)
-        line = {FILE: self._name(path), ROW: row, "text": text[:MAX_TEXT], REASONS: ["it is not a row of the table"]}
+        line = {FILE: self._name(path), "text": text[:MAX_TEXT], REASONS: ["it is not a row of the table"]}
         with (self.quarantined / UNPARSABLE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self.rows_quarantined += 1

@@ -20,7 +20,7 @@ from millrace.monitoring.drift import ALPHA, DRIFT_SHARE, DriftResult, decide
 from millrace.profiling import constraints_file, statistics_file
 from millrace.profiling.capture import Capture
 from millrace.profiling.constraints_file import Constraints
-from millrace.profiling.dataset import read_batches
+from millrace.profiling.dataset import Reading, read_batches
 from millrace.profiling.errors import DatasetError
 from millrace.profiling.json_dataset import JsonDataset
 from millrace.profiling.profile import DatasetProfile
@@ -91,7 +91,7 @@ def _batches(contract: Contract, names: Sequence[str], as_text: Collection[str])
         with tempfile.TemporaryDirectory() as scratch:
             folder = _with_suffix(contract.source, f".{chosen.kind}", Path(scratch))
             columns = None if chosen.kind == "parquet" or chosen.header else _positions(folder, names)
-            yield read_batches(folder, exclude=exclude, as_text=as_text, columns=columns), Unreadable()
+            yield read_batches(folder, Reading(exclude=exclude, as_text=as_text, columns=columns)), Unreadable()
         return
     unreadable = Unreadable()
     rows = (

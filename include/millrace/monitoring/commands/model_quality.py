@@ -18,7 +18,7 @@ from millrace.monitoring.interval import CONFIDENCE, Measure
 from millrace.monitoring.model_quality import Classified, ProblemType
 from millrace.monitoring.model_quality_file import State
 from millrace.monitoring.model_quality_report import QualityResult
-from millrace.profiling.dataset import read_batches
+from millrace.profiling.dataset import Reading, read_batches
 from millrace.profiling.errors import DatasetError
 from millrace.verdict import FILE_NAME as VERDICT
 from millrace.verdict import Finding, Verdict
@@ -31,6 +31,9 @@ MAX_FINDINGS = 10
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--predictions", type=Path, default=Path("input/predictions"), help="folder of .csv or .parquet"
+    )
+    parser.add_argument(
+        "--columns", type=lambda text: text.split(","), help="names for predictions in CSV files without a header line"
     )
     parser.add_argument(
         "--ground-truth", type=Path, help="folder of .csv or .parquet; left out while no label has come"
@@ -176,9 +179,10 @@ def _columns(options: argparse.Namespace) -> tuple[ground_truth.Columns, list[st
 
 def _join(options: argparse.Namespace, columns: ground_truth.Columns) -> ground_truth.Joined:
     texts = {columns.inference_id} if options.problem_type is ProblemType.REGRESSION else columns.text
-    known = read_batches(options.ground_truth, as_text=texts) if options.ground_truth else iter(())
+    known = read_batches(options.ground_truth, Reading(as_text=texts)) if options.ground_truth else iter(())
     labels = ground_truth.read_labels(known, columns)
-    return ground_truth.join(read_batches(options.predictions, as_text=texts), labels, columns)
+    reading = Reading(as_text=texts, columns=options.columns)
+    return ground_truth.join(read_batches(options.predictions, reading), labels, columns)
 
 
 def _classified(options: argparse.Namespace, joined: ground_truth.Joined, classes: list[str]) -> Classified | None:

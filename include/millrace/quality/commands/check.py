@@ -5,15 +5,20 @@ from __future__ import annotations
 import argparse
 import functools
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from millrace.profiling.dataset import ColumnChangesType, Reading, column_types
 from millrace.quality import data_docs, page, shards
+from millrace.quality.expectation import Suite
 from millrace.quality.findings import verdict_of
 from millrace.quality.gate import Judged, judge, stream
 from millrace.quality.quarantine import Quarantine
 from millrace.quality.reading import read_source
 from millrace.quality.results import document_of
+from millrace.quality.streaming.suite_pass import SuitePass
 from millrace.quality.suites import load_suite
 from millrace.verdict import FILE_NAME as VERDICT
 from millrace.verdict import Verdict
@@ -59,17 +64,19 @@ def add_suite_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     suite = load_suite(options.suite, options.set)
-    read = functools.partial(read_source, options.data, options.columns)
-    quarantine = None
-    if options.quarantine:
-        quarantine = Quarantine(options.data, options.accepted, options.quarantined, suite.expectations)
-    found = stream(suite, read, quarantine)
+    reading = Reading(columns=options.columns)
+    try:
+        found, quarantine = _passed(options, suite, reading)
+    except ColumnChangesType:
+        reading = replace(reading, types=column_types(options.data, reading))
+        found, quarantine = _passed(options, suite, reading)
+    read = functools.partial(read_source, options.data, reading)
     print(f"read {options.data}: {found.rows} rows, {len(found.names)} columns", flush=True)
     if options.partial:
         path = shards.write_part(options.output, suite, found, quarantine)
         print(f"wrote {path}: the part of this instance")
         return
-    again = read if quarantine is None else functools.partial(read_source, options.accepted)
+    again = read if quarantine is None else functools.partial(read_source, options.accepted, Reading())
     judged = judge(suite, found, again)
     document = document_of(suite, judged.results, gate=options.gate)
     verdict = functools.partial(
@@ -77,6 +84,17 @@ def run(options: argparse.Namespace) -> None:
         max_quarantined=options.max_quarantined,
     )  # fmt: skip
     write(options, document, judged, verdict)
+
+
+def _passed(options: argparse.Namespace, suite: Suite, reading: Reading) -> tuple[SuitePass, Quarantine | None]:
+    """One pass over the rows, into fresh folders where bad rows are put aside."""
+    if not options.quarantine:
+        return stream(suite, functools.partial(read_source, options.data, reading)), None
+    for folder in (options.accepted, options.quarantined):
+        shutil.rmtree(folder, ignore_errors=True)
+    quarantine = Quarantine(options.data, options.accepted, options.quarantined, suite.expectations)
+    reading = replace(reading, on_invalid_row=quarantine.on_invalid)
+    return stream(suite, functools.partial(read_source, options.data, reading), quarantine), quarantine
 
 
 def write(options: argparse.Namespace, document: dict[str, Any], judged: Judged, verdict_with: Any) -> None:
