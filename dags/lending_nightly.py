@@ -1,10 +1,11 @@
 """Score a day's loan applications, and notice when the world has changed.
 
 1. deliver: the day's applications, from a generated stream, and the labels that have become known
-2. gate: expectations on them; rows that break one go into quarantine, the others go on
-3. features: the applications as batch transform takes them
-4. score: batch transform with the champion
-5. monitor: the applications against what the champion was trained on; drift that lasts starts lending_training
+2. quality: last night's predictions against the labels that have become known since
+3. gate: expectations on them; rows that break one go into quarantine, the others go on
+4. features: the applications as batch transform takes them
+5. score: batch transform with the champion
+6. monitor: the applications against what the champion was trained on; drift that lasts starts lending_training
 
 Runs nightly, and by hand for any day. What was found and decided is on one page: the task monitor's link "Model history".
 """
@@ -16,11 +17,14 @@ from airflow.sdk import Asset, CronTriggerTimetable, Param, chain, dag
 from millrace.retraining.policy import RetrainingPolicy
 from operators.drift import DriftMonitorOperator
 from operators.limit import LIMIT, MAX_COST
+from operators.model_quality import ModelQualityOperator
 from operators.processing import ProcessingOperator
 from operators.quality import QualityGateOperator
 from operators.transform import BatchTransformOperator
-from pipelines.lending.settings import ID, settings
+from pipelines.lending.settings import ID, LABEL, SCORED, settings
 
+SCORES = Asset("lending_scores")
+LAST_NIGHT = "{{{{ (inlet_events[0] | list | last).extra.{} if inlet_events[0] else '' }}}}"
 DAY = "{{ params.day or (dag_run.logical_date or dag_run.run_after) | ds }}"
 
 
@@ -48,6 +52,20 @@ def lending_nightly():
         outputs=("applications", "labels"),
         **processing,
     )
+    quality = ModelQualityOperator(
+        task_id="quality",
+        model=settings.model,
+        version=LAST_NIGHT.format("version"),
+        predictions=LAST_NIGHT.format("predictions"),
+        ground_truth=deliver.output["labels"],
+        id_column=ID,
+        label_column=LABEL,
+        probability_column=SCORED[-1],
+        columns=SCORED,
+        window=DAY,
+        inlets=[SCORES],
+        instance_type=settings.processing_instance,
+    )
     gate = QualityGateOperator(
         task_id="gate",
         gate="applications",
@@ -55,6 +73,8 @@ def lending_nightly():
         data=deliver.output["applications"],
         quarantine=True,
         max_quarantined=settings.most_quarantined,
+        model=settings.model,
+        window=DAY,
         **processing,
     )
     features = ProcessingOperator(
@@ -69,6 +89,8 @@ def lending_nightly():
         model=settings.model,
         data=features.output["features"],
         instance_type=settings.transform_instance,
+        outlets=[SCORES],
+        trigger_rule="none_failed",  # on the first night there is no quality to measure
     )
     monitor = DriftMonitorOperator(
         task_id="monitor",
@@ -86,6 +108,7 @@ def lending_nightly():
         instance_type=settings.processing_instance,
     )
     chain(deliver, gate, features, score)
+    chain(quality, score)  # whose event would take the place of last night's
     chain(gate, monitor)
 
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from millrace.retraining.history import History
 from millrace.retraining.record import Record
 from millrace.sagemaker.deployment import Deployment
 from millrace.verdict import Verdict
-from operators.drift import CHAMPION_VARIABLE, RUN_TIME, window_end, written_by
-from operators.links import HistoryLink, JobLink, object_page
+from operators.history import (
+    CHAMPION_VARIABLE,
+    RUN_TIME,
+    champion_of,
+    history_of,
+    publish_page,
+    window_end,
+    written_by,
+)
+from operators.links import HistoryLink, JobLink
 from operators.processing import ProcessingOperator
 from operators.registry import check_artifact
 
@@ -51,8 +58,6 @@ class ChallengeOperator(ProcessingOperator):
         self.model = model
         self.artifact = artifact
         self.window = window
-        self._job_name = ""
-        self._champion: str | None = None
         super().__init__(
             inputs={"data": data}, required_inputs=("data",), outputs=("challenge",), verdict="challenge", **kwargs
         )
@@ -69,22 +74,16 @@ class ChallengeOperator(ProcessingOperator):
             self.environment = {**self.environment, CHAMPION_VARIABLE: champion.version}
         super().prepare(deployment)
 
-    def harvest(self, description: dict[str, Any], context: Context) -> dict[str, Any]:
-        self._job_name = description[self.kind.name_field]
-        self._champion = (description.get("Environment") or {}).get(CHAMPION_VARIABLE)
-        return super().harvest(description, context)
-
     def judge(self, verdict: Verdict, uri: str, context: Context) -> dict[str, Any]:
-        deployment = Deployment.from_environment()
-        history = History(self._s3, deployment.bucket, deployment.id, self.model)
+        history, job_name = history_of(self.model, self._s3), str(self.job[self.kind.name_field])
+        champion = champion_of(self.job)
         record = Record(
             kind="challenge", at=window_end(self.window), subject=str(self.artifact),
             outcome="won" if verdict.passed else "lost", summary="Champion and challenger have scored the same rows.",
-            action="promote" if verdict.passed else "refuse", why=verdict.summary, champion=self._champion,
+            action="promote" if verdict.passed else "refuse", why=verdict.summary, champion=champion,
             facts=verdict.metrics, links={name: f"{uri}/{path}" for name, path in verdict.artifacts.items()},
-            by=written_by(context, self._job_name),
+            by=written_by(context, job_name),
         )  # fmt: skip
-        history.add(record, self._job_name)
-        page = object_page(self._s3, history.page_uri)
-        self.publish(context, history=history.page_uri, **{HistoryLink.xcom_key_name: page})
-        return {"champion": self._champion, "history": history.page_uri}
+        history.add(record, job_name)
+        publish_page(self, history, context)
+        return {"champion": champion, "history": history.page_uri}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
@@ -12,8 +11,16 @@ from millrace.retraining.history import History
 from millrace.retraining.policy import RetrainingPolicy, decide
 from millrace.retraining.record import Record
 from millrace.sagemaker.deployment import Deployment
-from millrace.sagemaker.preflight import PreflightError
 from millrace.verdict import Verdict
+from operators.history import (
+    CHAMPION_VARIABLE,
+    RUN_TIME,
+    champion_of,
+    history_of,
+    publish_page,
+    window_end,
+    written_by,
+)
 from operators.links import DriftReportLink, HistoryLink, JobLink, object_page
 from operators.processing import ProcessingOperator
 
@@ -21,9 +28,6 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 ON_FIRST_DRIFT = RetrainingPolicy()
-RUN_TIME = "{{ (data_interval_end | default(none)) or dag_run.run_after }}"
-CHAMPION_VARIABLE = "MILLRACE_CHAMPION"
-"""Tells the job, and whoever looks at it later, which version's baseline it compared with."""
 
 
 class DriftBaselineOperator(ProcessingOperator):
@@ -129,8 +133,6 @@ class DriftMonitorOperator(ProcessingOperator):
         self.alias = AssetAlias(alias)
         self.window = window
         self.policy = policy
-        self._job_name = ""
-        self._champion: str | None = None
         super().__init__(
             module="millrace.monitoring",
             packages=("millrace.monitoring",),
@@ -157,11 +159,6 @@ class DriftMonitorOperator(ProcessingOperator):
         self.environment = {**self.environment, CHAMPION_VARIABLE: champion.version}
         super().prepare(deployment)
 
-    def harvest(self, description: dict[str, Any], context: Context) -> dict[str, Any]:
-        self._job_name = description[self.kind.name_field]
-        self._champion = (description.get("Environment") or {}).get(CHAMPION_VARIABLE)
-        return super().harvest(description, context)
-
     def judge(self, verdict: Verdict, uri: str, context: Context) -> dict[str, Any]:
         links: dict[str, str] = {
             name: f"{uri}/{path}" for name, path in verdict.artifacts.items() if name in ("report", "profile")
@@ -169,13 +166,12 @@ class DriftMonitorOperator(ProcessingOperator):
         if "report" in links:
             page = object_page(self._s3, links["report"])
             self.publish(context, drift_report=links["report"], **{DriftReportLink.xcom_key_name: page})
-        history = History(self._s3, *_place(), self.model)
-        record = history.found("window", self._job_name)
+        history, job_name = history_of(self.model, self._s3), str(self.job[self.kind.name_field])
+        record = history.found("window", job_name)
         if record is None:  # otherwise an earlier attempt has decided: its decision stands
             record = self._record(verdict, {"data": self.data, **links}, history.records(), context)
-            history.add(record, self._job_name)
-        page = object_page(self._s3, history.page_uri)
-        self.publish(context, history=history.page_uri, **{HistoryLink.xcom_key_name: page})
+            history.add(record, job_name)
+        publish_page(self, history, context)
         self.log.info("%s: %s", record.action, record.why)
         if record.action == "retrain":
             context["outlet_events"][self.alias].add(self.asset, extra=self._evidence(record, history))
@@ -188,11 +184,12 @@ class DriftMonitorOperator(ProcessingOperator):
     def _record(self, verdict: Verdict, links: dict[str, str], earlier: Sequence[Record], context: Context) -> Record:
         at = window_end(self.window)
         outcome = "not judged" if verdict.metrics.get("judged") == 0 else "stable" if verdict.passed else "drifted"
-        decision = decide(outcome, at, self._champion, earlier, self.policy)
+        champion = champion_of(self.job)
+        decision = decide(outcome, at, champion, earlier, self.policy)
         return Record(
             kind="window", at=at, subject=str(self.window), outcome=outcome, summary=verdict.summary,
-            action=decision.action, why=decision.why, champion=self._champion, facts=verdict.metrics, links=links,
-            by=written_by(context, self._job_name),
+            action=decision.action, why=decision.why, champion=champion, facts=verdict.metrics, links=links,
+            by=written_by(context, self.job[self.kind.name_field]),
         )  # fmt: skip
 
     def _evidence(self, record: Record, history: History) -> dict[str, Any]:
@@ -205,33 +202,6 @@ class DriftMonitorOperator(ProcessingOperator):
             "windows": [one.subject for one in windows], "data": [one.links["data"] for one in windows],
             "report": record.links.get("report"), "history": history.page_uri,
         }  # fmt: skip
-
-
-def window_end(text: Any) -> datetime:
-    """A window's end as a time with a zone; a date is its midnight in UTC.
-
-    Raises:
-        PreflightError: it is neither a date nor a time.
-    """
-    try:
-        found = text if isinstance(text, datetime) else datetime.fromisoformat(str(text))
-    except ValueError:
-        raise PreflightError(
-            f"window has rendered to {text!r}; it must be a date or a time, as in 2026-11-21"
-        ) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
-
-
-def written_by(context: Context, job: str) -> dict[str, str]:
-    """Who writes a record."""
-    ti = context["ti"]
-    return {"dag": ti.dag_id, "run": ti.run_id, "task": ti.task_id, "job": job}
-
-
-def _place() -> tuple[str, str]:
-    """Bucket and deployment of the histories."""
-    deployment = Deployment.from_environment()
-    return deployment.bucket, deployment.id
 
 
 def _excluded(columns: Sequence[str]) -> list[str]:

@@ -68,6 +68,13 @@ class DriftReportLink(_PublishedLink):
     xcom_key_name = "drift_report_link"
 
 
+class DataDocsLink(_PublishedLink):
+    """The first page of a quality gate's Data Docs."""
+
+    name = "Data Docs"
+    xcom_key_name = "data_docs_link"
+
+
 class HistoryLink(_PublishedLink):
     """What was found and decided about a model, as a page."""
 

@@ -94,6 +94,7 @@ class ProcessingOperator(JobOperator):
         self.experiment = experiment
         self.image = image
         self._code_uri = PARSING
+        self.job: dict[str, Any] = {}
         parsing = self._request(
             role=PARSING, image=literal(image) or PARSING, job_name=PARSING, prefix=PARSING,
             inputs=literal(self.inputs), arguments=literal(self.arguments), environment=literal(self.environment),
@@ -134,6 +135,7 @@ class ProcessingOperator(JobOperator):
         ).to_api()
 
     def harvest(self, description: dict[str, Any], context: Context) -> dict[str, Any]:
+        self.job = description
         outputs = (description.get("ProcessingOutputConfig") or {}).get("Outputs") or []
         uris = {item["OutputName"]: item["S3Output"]["S3Uri"] for item in outputs}
         self.publish(context, **uris)
@@ -150,7 +152,7 @@ class ProcessingOperator(JobOperator):
         return result
 
     def judge(self, verdict: Verdict, uri: str, context: Context) -> dict[str, Any]:
-        """What a subclass makes of the verdict: further members of the result, or a failure."""
+        """What a subclass makes of the verdict of `self.job`, which is described: members of the result, or a failure."""
         return {}
 
     def _log_to_mlflow(self, experiment: str, verdict: Verdict, uri: str, description: dict[str, Any]) -> str:

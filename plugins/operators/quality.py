@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from airflow.sdk.bases.branch import BranchMixIn
 from airflow.sdk.exceptions import AirflowFailException
 
+from millrace.retraining.record import Record
+from millrace.sagemaker.deployment import Deployment
 from millrace.verdict import Verdict
+from operators.history import RUN_TIME, history_of, publish_page, window_end, written_by
+from operators.links import DataDocsLink, HistoryLink, JobLink, object_page
 from operators.processing import ProcessingOperator, split_uri
 
 if TYPE_CHECKING:
@@ -40,6 +44,8 @@ class QualityGateOperator(ProcessingOperator, BranchMixIn):
         quarantine: put rows that break a critical row-level expectation aside, and judge the others.
         max_quarantined: the share of the rows, 0 to 1, up to which that lets the gate pass.
         gx_docs: have Great Expectations write its own page, too; it takes seconds.
+        model: the registered model whose history records what the gate found.
+        window: the time that the data is of, for the history; by default the run's.
 
     Example::
 
@@ -53,7 +59,8 @@ class QualityGateOperator(ProcessingOperator, BranchMixIn):
         )
     """
 
-    template_fields: Sequence[str] = (*ProcessingOperator.template_fields, "data")
+    template_fields: Sequence[str] = (*ProcessingOperator.template_fields, "data", "window")
+    operator_extra_links = (JobLink(), DataDocsLink(), HistoryLink())
     ui_color = "#fff4d6"
     inherits_from_skipmixin = True
 
@@ -71,6 +78,8 @@ class QualityGateOperator(ProcessingOperator, BranchMixIn):
         quarantine: bool = False,
         max_quarantined: float = 0.05,
         gx_docs: bool = False,
+        model: str | None = None,
+        window: Any = RUN_TIME,
         **kwargs: Any,
     ) -> None:
         if on_fail not in ON_FAIL:
@@ -83,6 +92,8 @@ class QualityGateOperator(ProcessingOperator, BranchMixIn):
         if not 0 <= max_quarantined <= 1:
             raise ValueError(f"max_quarantined is {max_quarantined}; it must be a share from 0 to 1")
         self.data = data  # a template field of its own, so that a mapped gate comes after what makes it
+        self.model = model
+        self.window = window
         self.on_fail: OnFail = on_fail
         self.on_fail_task_ids = followed
         arguments = ["--suite", suite, "--data", "input/data", "--output", "output/quality", "--gate", gate]
@@ -108,7 +119,9 @@ class QualityGateOperator(ProcessingOperator, BranchMixIn):
     def judge(self, verdict: Verdict, uri: str, context: Context) -> dict[str, Any]:
         bucket, prefix = split_uri(uri)
         docs = f"s3://{bucket}/{prefix}/{verdict.artifacts.get('data_docs', '')}"
-        self.publish(context, data_docs=docs)
+        self.publish(context, data_docs=docs, **{DataDocsLink.xcom_key_name: object_page(self._s3, docs)})
+        if self.model is not None:
+            self._record(self.model, verdict, docs, context)
         findings = "\n".join(f"- {finding.subject}: {finding.message}" for finding in verdict.findings[:20])
         if not verdict.passed and self.on_fail == "fail":
             raise AirflowFailException(
@@ -117,6 +130,21 @@ class QualityGateOperator(ProcessingOperator, BranchMixIn):
         if findings:
             self.log.warning("the gate %r: %s\n%s\nThe report: %s", verdict.gate, verdict.summary, findings, docs)
         return {"data_docs": docs}
+
+    def prepare(self, deployment: Deployment) -> None:
+        if self.model is not None:
+            window_end(self.window)  # before the job is paid for: its result must have a time
+        super().prepare(deployment)
+
+    def _record(self, model: str, verdict: Verdict, docs: str, context: Context) -> None:
+        history, job_name = history_of(model, self._s3), str(self.job[self.kind.name_field])
+        record = Record(
+            kind="gate", at=window_end(self.window), subject=str(self.window),
+            outcome="passed" if verdict.passed else "failed", summary=verdict.summary, facts=verdict.metrics,
+            links={"data_docs": docs}, by=written_by(context, job_name),
+        )  # fmt: skip
+        history.add(record, job_name)
+        publish_page(self, history, context)
 
     def conclude(self, result: dict[str, Any], context: Context) -> dict[str, Any]:
         """Skip what the verdict does not lead to.

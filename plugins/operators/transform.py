@@ -9,6 +9,7 @@ from millrace.sagemaker import hosting
 from millrace.sagemaker.deployment import Deployment
 from millrace.sagemaker.kinds import TRANSFORM, JobKind
 from millrace.sagemaker.requests import Cluster, ModelRequest, TransformRequest
+from operators.history import CHAMPION_VARIABLE, champion_of
 from operators.job import PARSING, JobOperator, literal
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ class BatchTransformOperator(JobOperator):
     """Transform every line of the objects under `data` with the champion of a registered model.
 
     `.output["predictions"]` is the S3 prefix of the joined output, one `.out` file for each input object;
-    `.output["model_name"]` is the SageMaker model that was used.
+    `.output["model_name"]` is the SageMaker model that was used, `.output["version"]` the champion's version.
 
     Args:
         model: the registered model; its champion's archive is served.
@@ -64,6 +65,7 @@ class BatchTransformOperator(JobOperator):
         self.environment = dict(environment or {})
         self.image = image
         self._model_name = PARSING
+        self._version = PARSING
         self.check_literals(self._request(PARSING, PARSING, literal(data), literal(instance_type)))
 
     def prepare(self, deployment: Deployment) -> None:
@@ -78,6 +80,7 @@ class BatchTransformOperator(JobOperator):
             environment=self.environment,
         )
         tags = [{"Key": "millrace:deployment", "Value": deployment.id}]
+        self._version = champion.version
         self._model_name = hosting.ensure_model(self._sagemaker, deployment.id, request, tags)
 
     def build(self, deployment: Deployment, job_name: str, prefix: str) -> dict[str, Any]:
@@ -93,9 +96,13 @@ class BatchTransformOperator(JobOperator):
             content_type=self.content_type,
             max_payload_mb=self.max_payload_mb,
             max_concurrent=self.max_concurrent,
+            environment={CHAMPION_VARIABLE: self._version},
         ).to_api()
 
     def harvest(self, description: dict[str, Any], context: Context) -> dict[str, Any]:
         predictions = description["TransformOutput"]["S3OutputPath"]
-        self.publish(context, predictions=predictions, model_name=description["ModelName"])
-        return {"predictions": predictions, "model_name": description["ModelName"]}
+        found = {
+            "predictions": predictions, "model_name": description["ModelName"], "version": champion_of(description),
+        }  # fmt: skip
+        self.publish(context, **found)
+        return found

@@ -29,6 +29,7 @@ from operators.delete import DeleteEndpointOperator
 from operators.deploy import DeployEndpointOperator
 from operators.drift import DriftBaselineOperator, DriftMonitorOperator
 from operators.invoke import InvokeEndpointOperator
+from operators.model_quality import ModelQualityOperator
 from operators.processing import ProcessingOperator
 from operators.quality import QualityGateOperator
 from operators.reconcile import ReconcileOperator
@@ -48,6 +49,8 @@ COUNTER = itertools.count()
 CODE = ("tests.contracts.job_code",)
 SMALL = "ml.m5.large"
 ROWS = b"age,height\n" + b"".join(b"%d,%d\n" % (20 + row % 50, 150 + row % 40) for row in range(200))
+PREDICTIONS = b"id,probability\n" + b"".join(b"n%d,%.2f\n" % (row, row % 100 / 100) for row in range(200))
+LABELS = b"id,label\n" + b"".join(b"n%d,%d\n" % (row, row % 100 > 40 + row % 7) for row in range(200))
 ANSWER = "7"
 HANDLERS = f"""
 def model_fn(model_dir): return {ANSWER!r}
@@ -138,6 +141,16 @@ class Place:
     def data(self) -> str:
         """A prefix of one small table with a header."""
         return self.jobs.put(f"{self.deployment}/data/rows.csv", ROWS).rpartition("/")[0]
+
+    @cached_property
+    def predictions(self) -> str:
+        """A prefix of predicted probabilities."""
+        return self.jobs.put(f"{self.deployment}/predictions/rows.csv", PREDICTIONS).rpartition("/")[0]
+
+    @cached_property
+    def labels(self) -> str:
+        """A prefix of what they turned out to be."""
+        return self.jobs.put(f"{self.deployment}/labels/rows.csv", LABELS).rpartition("/")[0]
 
     @cached_property
     def lines(self) -> str:
@@ -258,6 +271,14 @@ def _monitor(place: Place) -> Arguments:
     }  # fmt: skip
 
 
+def _quality(place: Place) -> Arguments:
+    return {
+        "model": place.model, "version": place.version, "predictions": place.predictions, "ground_truth": place.labels,
+        "id_column": "id", "label_column": "label", "probability_column": "probability", "positive_label": "1",
+        "window": "2026-11-21", "instance_type": SMALL, "poll_seconds": 0.5,
+    }  # fmt: skip
+
+
 def _challenge(place: Place) -> Arguments:
     return {
         "module": "tests.contracts.job_code.challenge", "packages": CODE, "data": place.data, "model": place.model,
@@ -332,6 +353,16 @@ SUBJECTS: Sequence[Subject] = (
         nonsense=({"inputs": {"data": ""}}, {"model": "None"}, {"window": "None"}),
         fed="data",
         mapped=("data", lambda place: [place.data, place.lines]),
+    ),
+    Subject(
+        operator=ModelQualityOperator,
+        told=_quality,
+        kind=PROCESSING,
+        wrong={"instance_type": "large"},
+        said="InstanceType is 'large' and must be one of",
+        nonsense=({"inputs": {"predictions": "None"}}, {"window": "None"}),
+        fed="predictions",
+        mapped=("predictions", lambda place: [place.predictions, place.labels]),
     ),
     Subject(
         operator=ChallengeOperator,

@@ -18,6 +18,7 @@ from millrace.retraining.policy import RetrainingPolicy
 from millrace.retraining.record import RecordError
 from operators.challenge import ChallengeOperator
 from operators.drift import DriftMonitorOperator
+from operators.model_quality import ModelQualityOperator
 from operators.registry import PromoteModelOperator
 from tests.contracts.operators import CODE, ROWS, SMALL, Land, Place
 from tests.operators.attempts import Attempts
@@ -96,6 +97,22 @@ def test_a_record_that_was_tampered_with_is_named(place: Place) -> None:
     place.jobs.s3.put_object(Bucket="bucket", Key=key, Body=b"{}")
     with pytest.raises(RecordError, match=f"s3://bucket/{key} cannot be read"):
         look(place, 2, ROWS, RetrainingPolicy())
+
+
+def test_the_quality_of_a_model_is_recorded_with_its_interval(place: Place) -> None:
+    told: dict[str, Any] = {
+        "task_id": "quality", "model": place.model, "version": place.version, "ground_truth": place.labels,
+        "id_column": "id", "label_column": "label", "probability_column": "probability", "positive_label": "1",
+        "window": "2026-11-21", "instance_type": SMALL, "poll_seconds": 0.5,
+    }  # fmt: skip
+    with pytest.raises(AirflowSkipException, match="no predictions yet"):
+        Attempts().execute(ModelQualityOperator(**told, predictions=""))
+    result = Attempts().execute(ModelQualityOperator(**told, predictions=place.predictions))
+    assert result["metrics"]["labelled"] == 200
+    [record] = history(place).records()
+    assert (record.outcome, record.champion) == ("measured", place.version)
+    assert record.facts["low"] < record.facts["value"] < record.facts["high"]
+    assert record.facts["value"] == record.facts["auc"] > 0.95
 
 
 @pytest.mark.parametrize("won", [True, False])

@@ -56,7 +56,7 @@ def test_page_shows_every_strip_and_decision() -> None:
         *(window(day) for day in range(5)),
         window(5, outcome="drifted", action="retrain", why="drift in 2 of the last 3 windows"),
         Record(
-            kind="gate", at=NOON, subject="day 0", outcome="passed", summary="ok", facts={"rows": 90, "quarantined": 9}
+            kind="gate", at=NOON, subject="day 0", outcome="passed", summary="ok", facts={"rows": 90, "rows_quarantined": 9}
         ),
         Record(
             kind="quality", at=NOON, subject="day 0", outcome="measured", summary="AUC 0.8",

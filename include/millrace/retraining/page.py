@@ -144,13 +144,13 @@ def _quality(records: Sequence[Record], x: Place, _bar: float) -> str:
 
 
 def _rows(records: Sequence[Record], x: Place, bar: float) -> str:
-    shown = [record for record in records if record.facts.get("rows")]
+    shown = [record for record in records if _delivered(record)]
     if not shown:
         return ""
-    top = max(record.facts["rows"] for record in shown)
+    top = max(_delivered(record) for record in shown)
     parts = [_axis(f"{top:,.0f}")]
     for one in shown:
-        whole, aside = _y(one.facts["rows"], top), _y(one.facts.get("quarantined", 0.0), top)
+        whole, aside = _y(_delivered(one), top), _y(one.facts.get("rows_quarantined", 0.0), top)
         parts.append(_rect(x(one) - bar / 2, bar, whole, "#8a99ad" if one.outcome == "passed" else "#dfe4ea", one))
         parts.append(_rect(x(one) - bar / 2, bar, aside, "#b3361e", one))
     return "".join(parts)
@@ -162,6 +162,11 @@ STRIPS: dict[tuple[str, str], Callable[[Sequence[Record], Place, float], str]] =
     ("gate", "Rows delivered; red: put into quarantine"): _rows,
 }
 """Kind of record and title of a strip, to what draws it."""
+
+
+def _delivered(record: Record) -> float:
+    """Rows read; a gate without a quarantine counts them as its rows."""
+    return record.facts.get("rows_read", record.facts.get("rows", 0.0))
 
 
 def _y(value: float, top: float) -> float:

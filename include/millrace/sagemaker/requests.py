@@ -169,11 +169,13 @@ class TransformRequest:
     content_type: str = "text/csv"
     max_payload_mb: int = 6
     max_concurrent: int = 1
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def to_api(self) -> dict[str, Any]:
         """The request of CreateTransformJob, without tags."""
         source = {"S3DataType": "S3Prefix", "S3Uri": self.input_uri}
         return {
+            **({"Environment": dict(self.environment)} if self.environment else {}),
             "TransformJobName": self.job_name,
             "ModelName": self.model_name,
             "BatchStrategy": "MultiRecord",

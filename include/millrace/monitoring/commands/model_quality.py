@@ -126,6 +126,8 @@ def verdict_of(result: QualityResult, *, require_labels: bool, baseline: bool) -
     if not result.measured:
         findings.insert(0, Finding(subject="labels", message=f"{result.too_few} Nothing was measured."))
     metrics = {name: found.value for name, found in result.measures.items()}
+    metrics |= {f"{name}_low": found.lower for name, found in result.measures.items()}
+    metrics |= {f"{name}_high": found.upper for name, found in result.measures.items()}
     metrics |= {f"estimated_{name}": found.value for name, found in result.estimated.items()}
     coverage = result.coverage
     return Verdict(
