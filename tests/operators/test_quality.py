@@ -100,7 +100,7 @@ def test_quarantine_hands_on_accepted_and_quarantined_rows(steps: Steps) -> None
     for output in ("accepted", "quarantine"):
         bucket, prefix = split_uri(attempts.ti.xcom[output])
         keys = [found["Key"] for found in steps.jobs.s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]]
-        assert keys == [f"{prefix}/part-00000.parquet"]
+        assert keys == [f"{prefix}/algo-1-00000.parquet"]
 
 
 @pytest.mark.parametrize(

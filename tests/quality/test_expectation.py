@@ -36,6 +36,7 @@ def test_what_great_expectations_writes_is_read() -> None:
         (suite({"kwargs": {}}), r"expectations\[0\]\.type is None"),
         (suite({**ONE, "type": "import os"}), r"type is 'import os'"),
         (suite(ONE, {**ONE, "severity": "blocker"}), r"expectations\[1\]\.severity is 'blocker'; it must be one of"),
+        (suite({**ONE, "kwargs": {"row_condition": "x > @os.getpid()"}}), "row_condition has an @"),
         (suite({**ONE, "kwargs": ["column"]}), r"kwargs is \['column'\]; it must be an object"),
         (suite({**ONE, "kwarg": {}}), "the member 'kwarg'"),
         (suite({**ONE, "kwargs": {"value_set": ["x" * 2_000_000]}}), "kwargs is over 1048576 characters"),

@@ -44,6 +44,7 @@ class Consumer(Protocol):
 
 
 C = TypeVar("C", bound=Consumer)
+T = TypeVar("T")
 
 
 class ColumnChangesType(DatasetError):
@@ -66,7 +67,11 @@ class Reading:
     """Types of CSV columns; the others are inferred."""
 
 
-def read_into(begin: Callable[[], C], folder: Path, reading: Reading = Reading()) -> C:  # frozen
+AS_IT_IS = Reading()
+"""All columns, their types inferred."""
+
+
+def read_into(begin: Callable[[], C], folder: Path, reading: Reading = AS_IT_IS) -> C:
     """Feed everything under `folder` to a consumer and return it.
 
     Where a CSV column changes its type, the folder is read again with wider types, and with a new consumer of `begin`.
@@ -74,18 +79,23 @@ def read_into(begin: Callable[[], C], folder: Path, reading: Reading = Reading()
     Raises:
         DatasetError: as `read_batches`.
     """
+    return settled(lambda settled_reading: _fed(begin(), folder, settled_reading), folder, reading)
+
+
+def settled(work: Callable[[Reading], T], folder: Path, reading: Reading = AS_IT_IS) -> T:
+    """Do work that reads a folder; where a CSV column changes its type, do it once more with types that hold all values."""
     try:
-        return _fed(begin(), folder, reading)
+        return work(reading)
     except ColumnChangesType:
-        return _fed(begin(), folder, replace(reading, types=column_types(folder, reading)))
+        return work(replace(reading, types=column_types(folder, reading)))
 
 
-def read_batches(folder: Path, reading: Reading = Reading()) -> Iterator[pa.RecordBatch]:  # frozen
+def read_batches(folder: Path, reading: Reading = AS_IT_IS) -> Iterator[pa.RecordBatch]:
     """As `read_files`, without the files."""
     return (batch for _, batch in read_files(folder, reading))
 
 
-def read_files(folder: Path, reading: Reading = Reading()) -> Iterator[tuple[Path, pa.RecordBatch]]:  # frozen
+def read_files(folder: Path, reading: Reading = AS_IT_IS) -> Iterator[tuple[Path, pa.RecordBatch]]:
     """The rows of every data file under `folder` with the file they are from, in the order of the file names.
 
     Raises:
@@ -217,7 +227,7 @@ FORMS: Mapping[str, Callable[[Path, Reading], Iterator[pa.RecordBatch]]] = {
 }
 
 
-def column_types(folder: Path, reading: Reading = Reading()) -> dict[str, pa.DataType]:  # frozen
+def column_types(folder: Path, reading: Reading = AS_IT_IS) -> dict[str, pa.DataType]:
     """The narrowest type of every CSV column that holds all its values: everything is read as text, and cast."""
     paths = [path for path in data_files(folder) if _form(path) == ".csv"]
     untyped = replace(reading, types={}, on_invalid_row=lambda _path, _text: None)

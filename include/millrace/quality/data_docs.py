@@ -19,7 +19,8 @@ STYLE = Path(__file__).with_name("offline_style.html")
 FILE_NAME = "great_expectations.html"
 TAKEN_OUT = re.compile(
     r"<script\b.*?</script>|<footer\b.*?</footer>"
-    r"|<link\b[^>]*>|<img\b[^>]*>",
+    r"|<link\b[^>]*>|<img\b[^>]*>"
+    r'|(?<=<a) href="(?!#)[^"]*"',  # to pages of a site that is not there
     re.DOTALL | re.IGNORECASE,
 )
 

@@ -110,6 +110,9 @@ def _expectation(item: object, where: str, values: Mapping[str, Any], asked: set
         raise SuiteError(
             f"{where}.kwargs is over {MAX_ARGUMENTS_CHARACTERS} characters; hold a set that large otherwise"
         )
+    if "@" in str(kwargs.get("row_condition") or ""):
+        # pandas evaluates the condition, and what follows an @ is looked up in the program's own variables
+        raise SuiteError(f"{where}.kwargs.row_condition has an @; write a condition on the columns alone")
     return Expectation(
         type=kind,
         kwargs={name: _filled(value, f"{where}.kwargs.{name}", values, asked) for name, value in kwargs.items()},

@@ -118,6 +118,9 @@ def observed(result: dict[str, Any]) -> str:
         percent = seen.get("unexpected_percent") or 0.0
         message = f"{seen['unexpected_count']} of {seen['element_count']} unexpected ({percent:.2f} %)"
         return message + _examples("for example", seen.get("partial_unexpected_list"))
+    mismatched = (seen.get("details") or {}).get("mismatched")
+    if mismatched:
+        return _mismatched(mismatched)
     if seen.get("observed_value") is not None:
         return f"observed {_short(seen['observed_value'])}"
     if "unexpected_count" in seen or "missing_count" in seen:
@@ -128,6 +131,15 @@ def observed(result: dict[str, Any]) -> str:
         ]
         return "; ".join(parts)
     return "it holds" if result["success"] else "not satisfied"
+
+
+def _mismatched(odd: Any) -> str:
+    """Which columns are missing or unexpected, or in which position another one stands."""
+    if isinstance(odd, dict):
+        return "; ".join(f"{word}: {', '.join(map(str, names))}" for word, names in odd.items())[:MAX_TEXT]
+    first = odd[:MAX_VALUES]
+    places = [f"{one['Expected Column Position']}: {one['Found']} instead of {one['Expected']}" for one in first]
+    return f"{len(odd)} positions differ, such as {', '.join(places)}"[:MAX_TEXT]
 
 
 def _examples(words: str, values: list[Any] | None) -> str:

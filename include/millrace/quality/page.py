@@ -24,6 +24,7 @@ FILE_NAME = "index.html"
 MAX_HOLDING = 1000
 """Expectations that hold are listed up to here; those that fail always are."""
 MAX_TEXT = 400
+MAX_TEXT_WHERE_IT_HOLDS = 80
 COLUMNS = ("column", "column_A", "column_B", "column_list", "batch_id")
 SIGNS = {"min_value": ("≥", ">"), "max_value": ("≤", "<")}
 PLAIN = {"value_set": "", "column_set": "", "value": "", "regex": "", "type_": ""}
@@ -98,8 +99,8 @@ def line_of(result: dict[str, Any]) -> Line:
         severity=severity(result),
         subject=_subject(result),
         words=_words(config["type"]),
-        arguments=_cut(", ".join(told)),
-        seen=_cut(observed(result)),
+        arguments=_cut(", ".join(told), MAX_TEXT_WHERE_IT_HOLDS if result["success"] else MAX_TEXT),
+        seen=_cut(observed(result), MAX_TEXT_WHERE_IT_HOLDS if result["success"] else MAX_TEXT),
         unexpected=_count(seen, "unexpected_count"),
         missing=_count(seen, "missing_count"),
         in_memory=result["meta"].get("reason") if result["meta"].get("evaluated") == IN_MEMORY else None,
@@ -141,5 +142,5 @@ def _count(seen: dict[str, Any], name: str) -> str:
     return f"{seen[name]:,}" if isinstance(seen.get(name), int) else ""
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= MAX_TEXT else text[: MAX_TEXT - 1] + "…"
+def _cut(text: str, most: int = MAX_TEXT) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

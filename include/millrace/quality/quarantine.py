@@ -26,7 +26,6 @@ from millrace.quality.streaming.counting import RowCondition
 from millrace.quality.streaming.table import row_condition_of
 
 REASONS, FILE, ROW = "_reasons", "_source_file", "_source_row"
-UNPARSABLE = "unparsable.jsonl"
 MAX_TEXT = 2000
 
 
@@ -52,22 +51,26 @@ class Quarantine:
         folder: where the data lies; files are named relative to it.
         accepted, quarantined: the folders to write to.
         expectations: the suite's.
+        instance: the name of this instance, which its files have: several may write to one place in S3.
     """
 
     folder: Path
     accepted: Path
     quarantined: Path
     expectations: Sequence[Expectation]
+    instance: str = "algo-1"
     reasons: list[Reason] = field(init=False)
     rows_accepted: int = 0
     rows_quarantined: int = 0
+    rows_unparsable: int = 0
+    """Of the quarantined ones."""
     _writers: dict[Path, _Parts] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         critical = [expectation for expectation in self.expectations if expectation.blocks]
         found = [(expectation, row_condition_of(expectation)) for expectation in critical]
         self.reasons = [Reason(expectation, condition) for expectation, condition in found if condition is not None]
-        self._writers = {folder: _Parts(folder) for folder in (self.accepted, self.quarantined)}
+        self._writers = {folder: _Parts(folder, self.instance) for folder in (self.accepted, self.quarantined)}
 
     @property
     def rows_read(self) -> int:
@@ -104,26 +107,28 @@ class Quarantine:
         """Put a line aside that could not be read as a row at all."""
         self.quarantined.mkdir(parents=True, exist_ok=True)
         line = {FILE: self._name(path), "text": text[:MAX_TEXT], REASONS: ["it is not a row of the table"]}
-        with (self.quarantined / UNPARSABLE).open("a", encoding="utf-8") as file:
+        with (self.quarantined / f"{self.instance}-unparsable.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
         self.rows_quarantined += 1
+        self.rows_unparsable += 1
 
     def close(self) -> None:
+        """End the files; RuntimeError if what is in them is not what was counted."""
         for writer in self._writers.values():
             writer.close()
+        written = [writer.rows for writer in self._writers.values()]
+        counted = [self.rows_accepted, self.rows_quarantined - self.rows_unparsable]
+        if written != counted:
+            raise RuntimeError(f"{written} rows were written as accepted and quarantined, and {counted} were counted")
 
     def metrics(self) -> dict[str, float]:
-        """Rows read, accepted and quarantined; ValueError if they do not add up to what was written."""
-        written = sum(writer.rows for writer in self._writers.values())
-        metrics: dict[str, float] = {
+        """Rows read, accepted and quarantined, and the share of the last."""
+        return {
             "rows_read": self.rows_read,
             "rows_accepted": self.rows_accepted,
             "rows_quarantined": self.rows_quarantined,
             "quarantined_share": self.share,
         }
-        if written > self.rows_read or self._writers[self.accepted].rows != self.rows_accepted:
-            raise ValueError(f"{written} rows were written, but {metrics} were counted")
-        return metrics
 
     def _put_aside(self, source: SourceBatch, bad: pa.Array, broken: list[tuple[Reason, pa.Array]]) -> None:
         rows = source.rows.filter(bad)
@@ -150,8 +155,8 @@ class Quarantine:
 class _Parts:
     """A folder of Parquet files, one for each source file (and one more where a column changes its type)."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, instance: str) -> None:
+        self.folder, self.instance = folder, instance
         self.rows = 0
         self.files = 0
         self.source: Path | None = None
@@ -163,7 +168,7 @@ class _Parts:
         if self.writer is None or source != self.source or not rows.schema.equals(self.writer.schema):
             self.close()
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.writer = pq.ParquetWriter(self.folder / f"part-{self.files:05d}.parquet", rows.schema)
+            self.writer = pq.ParquetWriter(self.folder / f"{self.instance}-{self.files:05d}.parquet", rows.schema)
             self.source = source
             self.files += 1
         self.writer.write_batch(rows)
@@ -179,5 +184,5 @@ def _unexpected(reason: Reason, view: BatchView) -> pa.Array | None:
     """True where a row is to be put aside. An expectation that cannot be evaluated fails the gate, and puts none aside."""
     try:
         return reason.condition.unexpected(view)
-    except (MissingColumn, NotStreamed, CannotEvaluate):
+    except (MissingColumn, NotStreamed, CannotEvaluate, pa.ArrowException):
         return None

@@ -13,13 +13,14 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from millrace.quality.errors import PartError
 from millrace.quality.expectation import Suite
 from millrace.quality.quarantine import Quarantine
-from millrace.quality.streaming.answers import Answer, NotStreamed
+from millrace.quality.streaming.answers import Answer, Evaluation, NotStreamed
 from millrace.quality.streaming.suite_pass import InMemory, SuitePass
 
 SUFFIX = ".part.json"
@@ -41,24 +42,43 @@ def write_part(folder: Path, suite: Suite, found: SuitePass, quarantine: Quarant
     return path
 
 
-def merge_parts(folder: Path, suite: Suite, quarantine: Quarantine) -> SuitePass:
-    """The pass of all instances together; the counts of their quarantines are added to `quarantine`.
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """All instances together."""
+
+    parts: int
+    found: SuitePass
+    quarantine: Quarantine | None
+
+
+def merge_parts(folder: Path, suite: Suite) -> Whole:
+    """Put the parts under `folder` together, in the order of the instances' names.
 
     Raises:
-        PartError: there are no parts, they are of another suite, or one is not what `write_part` writes.
+        PartError: there are no parts or no rows, a part is of another suite, or it is not what `write_part` writes.
     """
     paths = sorted(path for path in folder.rglob(f"*{SUFFIX}") if path.is_file()) if folder.is_dir() else []
     if not paths:
         raise PartError(f"{folder} holds no {SUFFIX} file; run the gate with --partial on every instance first")
-    whole = SuitePass(suite.expectations)
+    found = SuitePass(suite.expectations)
+    quarantine: Quarantine | None = None
     for path in paths:
         part = _read(path, suite)
         try:
-            _add(whole, suite, part)
-            _add_counts(quarantine, part["quarantine"])
+            _add(found, suite, part)
+            if part["quarantine"] is not None:
+                quarantine = quarantine or Quarantine(folder, folder, folder, suite.expectations)
+                _add_counts(quarantine, part["quarantine"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PartError(f"{path} is not a part of a gate: {error!r}; run the instance again") from error
-    return whole
+    if not (found.rows or (quarantine and quarantine.rows_read)):
+        raise PartError(f"the {len(paths)} parts under {folder} have seen no row; check the step before")
+    return Whole(len(paths), found, quarantine)
+
+
+def answers(found: SuitePass) -> list[Answer]:
+    """The answers of merged parts; what could not be merged has failed."""
+    return [_failed(answer.reason) if isinstance(answer, InMemory) else answer for answer in found.answers()]
 
 
 def fingerprint(suite: Suite) -> str:
@@ -101,32 +121,35 @@ def _read(path: Path, suite: Suite) -> dict[str, Any]:
 
 
 def _add(whole: SuitePass, suite: Suite, part: dict[str, Any]) -> None:
-    one = SuitePass(suite.expectations)
+    fresh = SuitePass(suite.expectations)
     for position, written in enumerate(part["slots"]):
         known = whole.slots[position]
-        if isinstance(known, Answer):
+        if isinstance(known, Answer):  # failed already, on an earlier instance
             continue
-        if "exception" in written:
+        if isinstance(known, InMemory):
+            whole.slots[position] = _failed(known.reason)
+        elif "exception" in written:
             whole.slots[position] = Answer(success=False, exception=str(written["exception"]))
-        elif "not_merged" in written or isinstance(known, InMemory):
-            reason = written.get("not_merged") or "it is not streamed"
-            whole.slots[position] = Answer(
-                success=False, exception=f"it cannot be merged from several instances: {reason}"
-            )
+        elif "not_merged" in written:
+            whole.slots[position] = _failed(str(written["not_merged"]))
         else:
-            whole.slots[position] = _merged(known, one.slots[position], written["state"])
+            whole.slots[position] = _merged(known, fresh.slots[position], written["state"])
     whole.rows += int(part["rows"])
     whole.names = whole.names or [str(name) for name in part["names"]]
 
 
-def _merged(known: Any, fresh: Any, state: dict[str, Any]) -> Any:
+def _merged(known: Evaluation, fresh: Any, state: dict[str, Any]) -> Evaluation | Answer:
     """What is known, with what another instance wrote down; `fresh` is an evaluation that has seen nothing."""
     fresh.restore(state)
     try:
         known.merge(fresh)
     except NotStreamed as reason:
-        return Answer(success=False, exception=f"it cannot be merged from several instances: {reason}")
+        return _failed(str(reason))
     return known
+
+
+def _failed(reason: str) -> Answer:
+    return Answer(success=False, exception=f"it cannot be merged from several instances: {reason}")
 
 
 def _counts(quarantine: Quarantine) -> dict[str, Any]:

@@ -116,3 +116,9 @@ def test_integers_stay_exact_where_floats_would_not() -> None:
     total = answer("expect_column_sum_to_be_between", [2**62, 2**62, 2**62], min_value=0)
     assert isinstance(total, Answer)
     assert total.result["observed_value"] == 3 * 2**62
+
+
+def test_what_arrow_does_not_evaluate_is_left_to_great_expectations() -> None:
+    one = answer("expect_column_values_to_be_in_set", pa.array([2**63], pa.uint64()), value_set=[1])
+    assert isinstance(one, InMemory)
+    assert "Arrow does not evaluate it" in one.reason

@@ -78,6 +78,8 @@ def _moments(values: pa.Array, squares: bool) -> tuple[float, float, float]:
         return total, mean, float(np.square(floats - mean).sum())
 
 
+MOMENTS = ("rows", "present", "total", "mean", "squares", "least", "greatest")
+"""What another instance must know."""
 Statistic = Callable[[Moments], Any]
 STATISTICS: dict[str, Statistic] = {
     "least": lambda m: m.least,
@@ -107,10 +109,11 @@ class StatisticBetween:
         self.moments.merge(other.moments)
 
     def state(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self.moments).items() if name != "name"}
+        return {name: getattr(self.moments, name) for name in MOMENTS}
 
     def restore(self, state: dict[str, Any]) -> None:
-        vars(self.moments).update(state)
+        for name in MOMENTS:
+            setattr(self.moments, name, state[name])
 
 
 class ShareOfValues(StatisticBetween):

@@ -198,7 +198,10 @@ class NoDuplicates:
         unexpected, first = 0, list[tuple[int, Any]]()
         for table in self.kept.parts():
             rows = _rows_of_doubles(table, self.keys)
+            if not rows.num_rows:
+                continue
             unexpected += rows.num_rows
+            rows = rows.take(pc.select_k_unstable(rows, k=SHOWN, sort_keys=[("row", "ascending")]))
             values = zip(*(rows.column(key).to_pylist() for key in self.keys), strict=True)
             found = zip(rows.column("row").to_pylist(), values, strict=True)
             first = heapq.nsmallest(SHOWN, [*first, *found], key=lambda item: item[0])

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-BUDGET_BYTES = 64 * 1024 * 1024
+BUDGET_BYTES = 32 * 1024 * 1024
 PARTITIONS = 64
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """2**64 / golden ratio, for multiplicative hashing (Knuth, TAOCP vol. 3, 6.4)."""

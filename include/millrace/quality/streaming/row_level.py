@@ -270,8 +270,7 @@ def _is_in(column: ColumnView, members: list[Any]) -> pa.Array:
     numbers = [m for m in members if isinstance(m, (bool, int, float))]
     if column.kind == "boolean":
         return pc.is_in(column.values, pa.array([bool(m) for m in numbers if m in (0, 1)], pa.bool_()))
-    kind = column.values.type
-    if pa.types.is_integer(kind):
+    if pa.types.is_integer(column.values.type):
         whole = [int(m) for m in numbers if m == m and abs(m) < 2**63 and m == int(m)]
         return pc.is_in(column.values.cast(pa.int64()), pa.array(whole, pa.int64()))
     return pc.is_in(column.values.cast(pa.float64()), pa.array([float(m) for m in numbers], pa.float64()))

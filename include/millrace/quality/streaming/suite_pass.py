@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from millrace.quality.expectation import Expectation
 from millrace.quality.streaming.answers import Answer, CannotEvaluate, Evaluation, NotStreamed
 from millrace.quality.streaming.batch_view import BatchView, MissingColumn
@@ -62,6 +64,8 @@ def _kept(evaluation: Evaluation, work: Callable[[], Any]) -> Evaluation | InMem
         return InMemory(str(reason))
     except (MissingColumn, CannotEvaluate) as reason:
         return Answer(success=False, exception=str(reason))
+    except pa.ArrowException as reason:  # a number that does not fit the other side of a comparison, for one
+        return InMemory(f"Arrow does not evaluate it: {reason}")
     return evaluation
 
 
@@ -70,5 +74,5 @@ def _answered(evaluation: Evaluation) -> Answer | InMemory:
         return evaluation.answer()
     except NotStreamed as reason:
         return InMemory(str(reason))
-    except CannotEvaluate as reason:
-        return Answer(success=False, exception=str(reason))
+    except pa.ArrowException as reason:
+        return InMemory(f"Arrow does not evaluate it: {reason}")
