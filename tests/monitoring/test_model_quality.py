@@ -12,10 +12,11 @@ import pytest
 from sklearn import metrics
 
 from millrace.monitoring import model_quality_file as files
+from millrace.monitoring.certainty import State
 from millrace.monitoring.ground_truth import Columns, Joined, join, read_labels
 from millrace.monitoring.interval import Measure
 from millrace.monitoring.model_quality import ProblemType, binary, classification, multiclass, numbers, regression
-from millrace.monitoring.model_quality_file import Constraint, State
+from millrace.monitoring.model_quality_file import Constraint
 from millrace.profiling.errors import DatasetError, FormatError
 
 

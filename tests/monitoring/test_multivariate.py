@@ -72,6 +72,14 @@ def test_the_classifiers_p_value_is_not_smaller_than_chance_makes_it() -> None:
     assert low < 6
 
 
+def test_the_baselines_error_is_that_of_rows_it_was_not_fitted_on() -> None:
+    """With so many columns, components fit their own rows better than any others; a fresh window would seem worse."""
+    dice = np.random.default_rng(1)
+    for _ in range(5):
+        baseline, window = (pa.table({f"c{i}": dice.normal(size=n) for i in range(40)}) for n in (200, 1000))
+        assert reconstruction_shift(fit_reconstruction(baseline), window).p_value > 0.01
+
+
 @pytest.fixture(scope="module")
 def digits() -> Floats:
     images: Floats = load_digits().images

@@ -5,11 +5,14 @@ written (`checks`, `distance`, `drift`); the answer is a `constraint_violations.
 detector here is one that stays silent on fresh data of the same kind, says which feature moved and by how much, and needs
 the baseline's files only, never its rows.
 
+Beside drift stand model quality (`ground_truth`, `model_quality`, `estimated_quality`), bias (`facets`, `bias`), attribution
+drift (`shapley`, `attribution`) and drift of several columns together (`sample`, `multivariate`). They judge by intervals
+(`interval`, `certainty`) and share one page (`page`).
+
 The command `analyze` is Model Monitor's container: told by its environment variables (`container_contract`), it also leaves
 CloudWatch's metrics as files.
 
-What this package does not do: it reads local folders only, schedules nothing, sends no metrics, and does not judge model
-quality (no labels are compared with predictions) or bias.
+What this package does not do: it reads local folders only, schedules nothing, and sends no metrics.
 
 Command line: `python -m millrace.monitoring --help`.
 """

@@ -1,7 +1,7 @@
 """A measured value with its confidence interval: proportions, areas under the curve, functions of sums.
 
 Pure functions. Each interval says by which method it was made. What is not here: which metric takes which method
-(`model_quality`, `bias`), and whether a value is good enough (`model_quality_file`).
+(`model_quality`, `bias`), and whether a value is good enough (`certainty`).
 
 References: Wilson, "Probable inference, the law of succession, and statistical inference", JASA, 1927. DeLong, DeLong
 and Clarke-Pearson, "Comparing the areas under two or more correlated receiver operating characteristic curves",
@@ -112,16 +112,25 @@ def bootstrap_sums(
         terms: what is summed, a row each, shape (n, k).
         statistic: from sums, shape (r, k), to values, shape (r,); NaN where it is not defined.
     """
+    if not len(terms):
+        return None
+    return _measure(statistic(terms.sum(axis=0, keepdims=True)), statistic(resampled_sums(terms, seed)), confidence)
+
+
+def resampled_sums(terms: Floats, seed: int = SEED) -> Floats:
+    """Sums over rows that are drawn anew, 1,000 times, shape (1000, k); see `bootstrap_sums`.
+
+    Args:
+        terms: shape (n, k), of at least one row.
+    """
     dice = np.random.default_rng(seed)
     sums = terms
     if len(terms) > GROUPS:
         dealt = dice.permutation(len(terms)) % GROUPS
         sums = np.column_stack([np.bincount(dealt, column, GROUPS) for column in terms.T])
-    groups = len(sums)
-    if not groups:
-        return None
-    counts = dice.multinomial(groups, np.full(groups, 1 / groups), size=RESAMPLES).astype(np.float64)
-    return _measure(statistic(terms.sum(axis=0, keepdims=True)), statistic(counts @ sums), confidence)
+    counts = dice.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=RESAMPLES)
+    drawn: Floats = counts.astype(np.float64) @ sums
+    return drawn
 
 
 def bootstrap_counts(

@@ -73,8 +73,8 @@ def binary(joined: Joined, positive: str, threshold: float | None) -> Classified
     Raises:
         DatasetError: more than two classes are seen, or there is more than one probability.
     """
-    labels = _names(joined.labels)
-    predictions = pa.chunked_array([[]], pa.string()) if joined.predictions is None else _names(joined.predictions)
+    labels = class_names(joined.labels)
+    predictions = pa.chunked_array([[]], pa.string()) if joined.predictions is None else class_names(joined.predictions)
     seen = sorted(set(pc.unique(labels).to_pylist()) | set(pc.unique(predictions).to_pylist()) - {None})
     others = [name for name in seen if name != positive]
     if len(others) > 1:
@@ -107,7 +107,7 @@ def multiclass(joined: Joined, probability_classes: Sequence[str]) -> Classified
     """
     if joined.predictions is None:
         raise DatasetError(f"{ProblemType.MULTICLASS} takes a column of predictions, and none is named")
-    labels, predictions = _names(joined.labels), _names(joined.predictions)
+    labels, predictions = class_names(joined.labels), class_names(joined.predictions)
     seen = set(pc.unique(labels).to_pylist()) | set(pc.unique(predictions).to_pylist()) | set(probability_classes)
     classes = tuple(sorted(seen))
     if len(classes) > MAX_CLASSES:
@@ -247,7 +247,7 @@ def _mean(sums: Floats) -> Floats:
     return ratio(sums[:, 1], sums[:, 0])
 
 
-def _names(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def class_names(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Classes as text; a whole number is the same class with and without a decimal point."""
     if pa.types.is_boolean(column.type):
         column = pc.if_else(column, "True", "False")

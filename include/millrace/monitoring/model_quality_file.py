@@ -17,10 +17,10 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from millrace.monitoring.certainty import State, state_of
 from millrace.monitoring.interval import Measure
 from millrace.monitoring.model_quality import Classified, ProblemType
 from millrace.profiling.errors import FormatError
@@ -41,15 +41,6 @@ WRONG_SIDE: Mapping[str, str] = {
     **dict.fromkeys(("log_loss", "brier", "mae", "mse", "rmse"), GREATER),
 }
 """The metrics that a baseline suggests constraints for; the true and false positive and negative rates repeat them."""
-
-
-class State(StrEnum):
-    """What is known of a constraint."""
-
-    VIOLATED = "violated"
-    WATCH = "watch"
-    MET = "met"
-    NOT_MEASURED = "not measured"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,13 +167,9 @@ def write_violations(folder: Path, judgements: Sequence[Judgement]) -> Path:
 
 
 def _state(wanted: Constraint, found: Measure | None) -> State:
-    if found is None:
-        return State.NOT_MEASURED
-    sign = 1 if wanted.operator == GREATER else -1
-    best = found.lower if wanted.operator == GREATER else found.upper
-    if sign * (best - wanted.threshold) > 0:
-        return State.VIOLATED
-    return State.WATCH if sign * (found.value - wanted.threshold) > 0 else State.MET
+    if wanted.operator == GREATER:
+        return state_of(found, -math.inf, wanted.threshold)
+    return state_of(found, wanted.threshold, math.inf)
 
 
 def _write(path: Path, document: dict[str, Any]) -> Path:

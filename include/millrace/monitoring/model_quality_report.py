@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from millrace.monitoring.certainty import State
 from millrace.monitoring.ground_truth import Coverage
 from millrace.monitoring.interval import Measure
 from millrace.monitoring.model_quality import Classified, ProblemType
-from millrace.monitoring.model_quality_file import Judgement, State
+from millrace.monitoring.model_quality_file import Judgement
 from millrace.monitoring.page import Chart, Gauge, Page, Table, axis_around
 
 MAX_CLASSES = 20

@@ -2,13 +2,11 @@
 
 Two detectors, each of which needs rows of the baseline while it is fitted (`sample`), never all of them:
 
-- A domain classifier learns to tell the window's rows from the baseline's. If it can (area under the ROC curve above
-0.5 on rows it
-  did not learn from), the two differ, and the columns it needs say where. It needs the baseline's sample at every
-  check.
+- A domain classifier learns to tell the window's rows from the baseline's. If it can (area under the ROC curve above 0.5
+  on rows it did not learn from), the two differ, and the columns it needs say where. It needs the baseline's sample at
+  every check.
 - Reconstruction error: a principal component analysis of the baseline keeps 65 % of its variance; a window whose rows
-it
-  puts together worse, or better, has another inner structure. It needs its fit alone (`reconstruction.json`), no rows.
+  it puts together worse, or better, has another inner structure. It needs its fit alone (`reconstruction.json`).
 
 Embeddings, images and texts are looked at through their features: one column a dimension.
 

@@ -33,6 +33,8 @@ class Gauge:
     bad: bool = False
     note: str = ""
     """What the name means, in a few words."""
+    ideal: float | None = None
+    """Where nothing would be amiss; marked on the axis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,7 @@ class Chart:
         if self.axis is not None:
             return self.axis
         points = [gauge.lower, gauge.upper, gauge.value, *gauge.limits]
+        points += [] if gauge.ideal is None else [gauge.ideal]
         low, high = min(points), max(points)
         room = (high - low or abs(high) or 1.0) * 0.15
         return low - room, high + room

@@ -120,7 +120,7 @@ def read_sample(folder: Path, capacity: int = MAX_ROWS) -> Reservoir:
     except (OSError, pa.ArrowException) as error:
         raise FormatError(f"{path} cannot be read ({error}); write the baseline with its sample again") from error
     seen = (table.schema.metadata or {}).get(SEEN, b"")
-    if PRIORITY not in table.column_names or not seen.isdigit():
+    if PRIORITY not in table.column_names or not pa.types.is_float64(table[PRIORITY].type) or not seen.isdigit():
         raise FormatError(f"{path} is Parquet and not a sample: it lacks the priorities or the count of rows seen")
     reservoir = Reservoir(capacity)
     reservoir._take(table)

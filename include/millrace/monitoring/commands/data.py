@@ -55,3 +55,11 @@ def share(text: str) -> float:
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a share; give a number above 0 and up to 1")
     return value
+
+
+def level(text: str) -> float:
+    """An argument between 0 and 1, such as a confidence: never quite certain."""
+    value = share(text)
+    if value == 1:
+        raise argparse.ArgumentTypeError("nothing is known with a confidence of 1; give a number below it")
+    return value

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from millrace.monitoring import estimated_quality, ground_truth, model_quality, model_quality_report, page
 from millrace.monitoring import model_quality_file as files
-from millrace.monitoring.commands.data import share
+from millrace.monitoring.certainty import State
+from millrace.monitoring.commands.data import level, share
 from millrace.monitoring.interval import CONFIDENCE, Measure
 from millrace.monitoring.model_quality import Classified, ProblemType
-from millrace.monitoring.model_quality_file import State
 from millrace.monitoring.model_quality_report import QualityResult
 from millrace.profiling.dataset import Reading, read_batches
 from millrace.profiling.errors import DatasetError
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--label-time", help="column of the ground truth")
     parser.add_argument("--least-labels", type=int, default=LEAST_LABELS, help="with fewer, nothing is judged")
     parser.add_argument("--require-labels", action="store_true", help="do not pass with too few labels")
-    parser.add_argument("--confidence", type=share, default=CONFIDENCE, help="of the intervals")
+    parser.add_argument("--confidence", type=level, default=CONFIDENCE, help="of the intervals")
 
 
 def run(options: argparse.Namespace) -> None:
