@@ -159,3 +159,10 @@ def test_environment_that_cannot_be_used_is_one_clear_line(tmp_path: Path, varia
     assert ended.returncode == 1
     assert why in message(tmp_path)
     assert "Traceback" not in ended.stderr
+
+
+def test_execution_without_baseline_says_that_it_found_nothing(tmp_path: Path) -> None:
+    write_csv(tmp_path, table(50))
+    ended = analyze(tmp_path, sagemaker_monitoring_schedule_name="hourly")
+    assert ended.returncode == 0, ended.stderr
+    assert read_violations(tmp_path / OUTPUT) == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable
 from typing import Any
 
 from tests.runtime.jobs import CLUSTER, Jobs
@@ -41,36 +40,44 @@ def definition(name: str, source: dict[str, Any], output: str, baseline: dict[st
     }
 
 
+def suggest_baseline(jobs: Jobs, data: str, output: str, **variables: str) -> dict[str, Any]:
+    """A plain processing job as the SageMaker SDK's DefaultModelMonitor asks for it, seen to its end."""
+    name = jobs.name("baseline")
+    source = {"S3Uri": data, "LocalPath": "/opt/ml/processing/input/baseline_dataset_input", "S3DataType": "S3Prefix",
+              "S3InputMode": "File"}  # fmt: skip
+    monitoring_output = {
+        "OutputName": "monitoring_output", "S3Output": {"S3Uri": output, "LocalPath": OUTPUT, "S3UploadMode": "EndOfJob"},
+    }  # fmt: skip
+    jobs.sagemaker.create_processing_job(
+        ProcessingJobName=name,
+        RoleArn=ROLE,
+        AppSpecification={"ImageUri": ANALYZER},
+        ProcessingInputs=[{"InputName": "baseline_dataset_input", "S3Input": source}],
+        ProcessingOutputConfig={"Outputs": [monitoring_output]},
+        ProcessingResources={"ClusterConfig": CLUSTER},
+        Environment={
+            "dataset_format": json.dumps({"csv": {"header": True, "output_columns_position": "START"}}),
+            "dataset_source": "/opt/ml/processing/input/baseline_dataset_input",
+            "output_path": "/opt/ml/processing/output",
+            "publish_cloudwatch_metrics": "Disabled",
+            **variables,
+        },
+    )
+    return jobs.end("processing", name)
+
+
 class Schedules:
     """Creates schedules on a runtime, and waits for what they do."""
 
     def __init__(self, jobs: Jobs) -> None:
         self.jobs = jobs
         self.sagemaker = jobs.sagemaker
-        self.data: Callable[..., bytes] = table
 
     def baseline(self, key: str) -> dict[str, Any]:
         """Write a baseline's files with the analyzer, by a plain processing job; a DataQualityBaselineConfig."""
-        name = self.jobs.name("baseline")
-        data = self.jobs.put(f"{key}/train.csv", table())
-        self.sagemaker.create_processing_job(
-            ProcessingJobName=name,
-            RoleArn=ROLE,
-            AppSpecification={"ImageUri": ANALYZER},
-            ProcessingInputs=[
-                {"InputName": "data", "S3Input": {"S3Uri": data, "LocalPath": INPUT, "S3DataType": "S3Prefix",
-                                                  "S3InputMode": "File"}}
-            ],
-            ProcessingOutputConfig={
-                "Outputs": [{"OutputName": "files", "S3Output": {"S3Uri": f"s3://bucket/{key}/files", "LocalPath": OUTPUT,
-                                                                 "S3UploadMode": "EndOfJob"}}]
-            },
-            ProcessingResources={"ClusterConfig": CLUSTER},
-            Environment={"dataset_format": json.dumps({"csv": {"header": True}}), "dataset_source": INPUT},
-        )  # fmt: skip
-        ended = self.jobs.end("processing", name)
+        ended = suggest_baseline(self.jobs, self.jobs.put(f"{key}/train.csv", table()), f"s3://bucket/{key}/files")
         assert ended["ProcessingJobStatus"] == "Completed", ended.get("FailureReason")
-        return {"BaseliningJobName": name}
+        return {"BaseliningJobName": ended["ProcessingJobName"]}
 
     def define(
         self, source: dict[str, Any], output: str, baseline: dict[str, Any] | None = None, **changes: Any

@@ -77,7 +77,7 @@ def test_record_that_a_kill_cut_off_is_not_read_and_those_before_it_are(tmp_path
 def test_what_the_queue_has_no_room_for_is_lost_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(capture_writer, "QUEUE_BYTES", 2500)
+    monkeypatch.setattr(capture_writer, "QUEUE_BYTES", 5000)
     writer = CaptureWriter(tmp_path / "captured")
     for number in range(5):
         writer.offer(inference(number, b"x" * 1000))

@@ -52,9 +52,10 @@ def endpoint(jobs: Jobs) -> Iterator[Endpoint]:
 
 def test_requests_and_answers_are_captured_and_described(jobs: Jobs, endpoint: Endpoint) -> None:
     model = jobs.model(ANSWERS.format(answer="one"))
-    created = endpoint.create(
-        jobs.endpoint_config(model, capture=capture("s3://bucket/captured/both/", KmsKeyId="key"))
-    )
+    asked = capture("s3://bucket/captured/both/", KmsKeyId="key")
+    config = jobs.endpoint_config(model, capture=asked)
+    assert jobs.sagemaker.describe_endpoint_config(EndpointConfigName=config)["DataCaptureConfig"] == asked
+    created = endpoint.create(config)
     assert created["DataCaptureConfig"] == {
         "EnableCapture": True, "CaptureStatus": "Started", "CurrentSamplingPercentage": 100,
         "DestinationS3Uri": "s3://bucket/captured/both/", "KmsKeyId": "key",

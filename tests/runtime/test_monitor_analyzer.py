@@ -4,37 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from tests.runtime.jobs import CLUSTER, Jobs
-from tests.runtime.process import ROLE, until
-from tests.runtime.test_processing_jobs import target
-
-ANALYZER = "156813124566.dkr.ecr.us-east-1.amazonaws.com/sagemaker-model-monitor-analyzer"
-
-
-def suggest_baseline(jobs: Jobs, data: str, output: str, **variables: str) -> dict[str, Any]:
-    name = jobs.name("baseline")
-    source = {"S3Uri": data, "LocalPath": "/opt/ml/processing/input/baseline_dataset_input", "S3DataType": "S3Prefix",
-              "S3InputMode": "File"}  # fmt: skip
-    monitoring_output = target("monitoring_output", output)
-    monitoring_output["S3Output"]["LocalPath"] = "/opt/ml/processing/output"
-    jobs.sagemaker.create_processing_job(
-        ProcessingJobName=name,
-        RoleArn=ROLE,
-        AppSpecification={"ImageUri": ANALYZER},
-        ProcessingInputs=[{"InputName": "baseline_dataset_input", "S3Input": source}],
-        ProcessingOutputConfig={"Outputs": [monitoring_output]},
-        ProcessingResources={"ClusterConfig": CLUSTER},
-        Environment={
-            "dataset_format": json.dumps({"csv": {"header": True, "output_columns_position": "START"}}),
-            "dataset_source": "/opt/ml/processing/input/baseline_dataset_input",
-            "output_path": "/opt/ml/processing/output",
-            "publish_cloudwatch_metrics": "Disabled",
-            **variables,
-        },
-    )
-    return jobs.end("processing", name)
+from tests.runtime.jobs import Jobs
+from tests.runtime.process import until
+from tests.runtime.schedules import suggest_baseline
 
 
 def test_baseline_of_a_plain_processing_job(jobs: Jobs) -> None:

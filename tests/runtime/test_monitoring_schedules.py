@@ -104,6 +104,9 @@ def test_hours_that_pass_are_run_one_by_one_each_on_its_own_folder(
     assert [row["MonitoringExecutionStatus"] for row in found] == ["Failed", "Completed", "CompletedWithViolations"]
     after_first = schedules.executions(name, ScheduledTimeAfter=first, StatusEquals="Completed")
     assert [row["ScheduledTime"] for row in after_first] == [first + timedelta(hours=1)]
+    before_last = schedules.executions(name, ScheduledTimeBefore=first + timedelta(hours=2))
+    assert [row["ScheduledTime"] for row in before_last] == [first, first + timedelta(hours=1)]
+    assert found[2]["CreationTime"] >= found[1]["LastModifiedTime"], "two executions of a schedule ran at once"
 
 
 def test_hours_missed_while_the_runtime_was_down_are_made_up_for_within_a_day(own_runtime: RuntimeProcess) -> None:
@@ -302,12 +305,13 @@ def test_captured_requests_of_an_endpoint_are_held_against_the_baseline(
     jobs = schedules.jobs
     endpoint = Endpoint(jobs)
     prefix = f"traffic/{shift:.0f}"
-    config = jobs.endpoint_config(
-        jobs.model(ANSWERS.format(answer="a")), capture=capture(f"s3://bucket/{prefix}/", "Input")
-    )
-    endpoint.create(config)
+    model, settings = jobs.model(ANSWERS.format(answer="a")), capture(f"s3://bucket/{prefix}/", "Input")
     rows = table(shift=shift, rows=100, seed=7).decode().splitlines()[1:]
-    for first in range(0, 100, 25):
+    endpoint.create(jobs.endpoint_config(model, capture=settings))
+    for first in (0, 25):
+        endpoint.ask("\n".join(rows[first : first + 25]))
+    endpoint.update(jobs.endpoint_config(model, capture=settings, VariantName="later"))
+    for first in (50, 75):
         endpoint.ask("\n".join(rows[first : first + 25]))
     when_captured(jobs, f"{prefix}/{endpoint.name}/", 4)
     source = {"EndpointInput": {"EndpointName": endpoint.name, "LocalPath": INPUT}}

@@ -166,7 +166,7 @@ ADVICE = {
 
 
 def _parquet(path: Path, reading: Reading) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, pre_buffer=False) as file:  # buffered, its memory grows with the file's
         for batch in file.iter_batches(PARQUET_BATCH_ROWS):
             yield _texts(batch, reading.as_text)
 

@@ -27,6 +27,8 @@ SEGMENT_BYTES = 8 * 1024 * 1024
 SEGMENT_SECONDS = 2.0
 PAUSE_SECONDS = 0.1
 QUEUE_BYTES = 64 * 1024 * 1024
+OWN_BYTES = 1024
+"""What an inference takes in memory beside its bodies, about."""
 FOLDER_BYTES = 1024 * 1024 * 1024
 
 
@@ -54,10 +56,11 @@ class CaptureWriter:
 
     def offer(self, inference: CapturedInference) -> None:
         """Take an inference if there is room for it. Returns at once and raises nothing."""
-        if self._offered_bytes - self._taken_bytes + inference.size > QUEUE_BYTES:
+        size = inference.size + OWN_BYTES
+        if self._offered_bytes - self._taken_bytes + size > QUEUE_BYTES:
             self._lost += 1
             return
-        self._offered_bytes += inference.size
+        self._offered_bytes += size
         self._queue.put(inference)
 
     def stop(self) -> None:
@@ -88,7 +91,7 @@ class CaptureWriter:
 
     def _take(self, inference: CapturedInference | None) -> None:
         if inference is not None:
-            self._taken_bytes += inference.size
+            self._taken_bytes += inference.size + OWN_BYTES
             self._write(inference)
 
     def _write(self, inference: CapturedInference) -> None:

@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -28,6 +28,9 @@ from .schedule_times import HOUR, Window
 from .storage import Storage
 
 BASELINE = "/opt/ml/processing/baseline"
+GROUND_TRUTH = "/opt/ml/processing/groundtruth"
+CONFIG = "/opt/ml/processing/input/config"
+"""Where a job finds what belongs to its data."""
 VIOLATIONS = "constraint_violations.json"
 MAX_VIOLATIONS_BYTES = 64 * 1024 * 1024
 DEFAULT_SECONDS = 3600
@@ -69,12 +72,14 @@ def processing_request(
         StorageAway: the S3 does not answer now.
     """
     captured = None if definition.endpoint is None else _captured(definition.endpoint, database)
-    local = definition.source["LocalPath"].rstrip("/")
-    data = list(_data(definition, execution.window, captured, storage))
     baseline = dict(_baseline(definition, database))
-    sources = [(uri, f"{local}/{below}".rstrip("/")) for uri, below in data]
-    sources += [(uri, f"{BASELINE}/{what}") for what, uri in baseline.items()]
     application = definition.application
+    sources = [
+        *_data(definition, execution.window, captured, storage),
+        *_ground_truth(definition, execution.window, storage),
+        *((uri, f"{BASELINE}/{what}") for what, uri in baseline.items()),
+        *((uri, CONFIG) for uri in [application.get("ConfigUri")] if uri),
+    ]
     application_members = ("ImageUri", "ContainerEntrypoint", "ContainerArguments")
     request = {
         "ProcessingJobName": execution.job_name,
@@ -137,6 +142,7 @@ class Captured:
 
     endpoint: str
     variants: list[str]
+    """All that have served it."""
     capture: DataCapture
 
 
@@ -150,13 +156,13 @@ def _captured(name: str, database: Database) -> Captured:
             f"ClientError: the endpoint {name} captures no data: update it to an endpoint configuration with a "
             "DataCaptureConfig"
         )
-    return Captured(name, sorted({server["variant"] for server in endpoint.document["servers"]}), capture)
+    return Captured(name, endpoint.document["variants"], capture)
 
 
 def _data(
     definition: Definition, window: Window, captured: Captured | None, storage: Storage
 ) -> Iterator[tuple[str, str]]:
-    """The prefixes that hold the window's data, each with its path below the input's folder."""
+    """The prefixes that hold the window's data, and the folder of the job for each."""
     if captured is None:
         root = definition.source["DataCapturedDestinationS3Uri"].rstrip("/")
         paths = _of_window(root, window, storage)
@@ -164,14 +170,29 @@ def _data(
         root = f"{captured.capture.destination}/{captured.endpoint}"
         hours = [f"{variant}/{hour}" for variant in captured.variants for hour in _hours(window)]
         paths = [path for path in hours if _holds_any(f"{root}/{path}/", storage)]
+    _must_hold(paths, root, window)
+    local = "/".join(filter(None, (definition.source["LocalPath"].rstrip("/"), definition.endpoint)))
+    yield from ((f"{root}/{path}".rstrip("/") + "/", f"{local}/{path}".rstrip("/")) for path in paths)
+
+
+def _ground_truth(definition: Definition, window: Window, storage: Storage) -> Iterator[tuple[str, str]]:
+    """The hours of ground truth (<S3Uri>/yyyy/mm/dd/hh/) of the window, where the definition asks for them."""
+    if definition.ground_truth is None:
+        return
+    root = definition.ground_truth["S3Uri"].rstrip("/")
+    hours = [hour for hour in _hours(window) if _holds_any(f"{root}/{hour}/", storage)]
+    _must_hold(hours, root, window)
+    yield from ((f"{root}/{hour}/", f"{GROUND_TRUTH}/{hour}") for hour in hours)
+
+
+def _must_hold(paths: Sequence[str], root: str, window: Window) -> None:
+    """Fail in SageMaker's words where a window is empty."""
     if not paths:
         raise JobFailed(
             f'No S3 objects found under S3 URL "{root}" given in input data source: nothing is there for the window from '
             f"{_moment(window.start)} to {_moment(window.end)}. Please ensure that the bucket exists and that objects exist "
             "under that S3 prefix"
         )
-    below = f"{captured.endpoint}/" if captured else ""
-    yield from ((f"{root}/{path}".rstrip("/") + "/", f"{below}{path}") for path in paths)
 
 
 def _of_window(root: str, window: Window, storage: Storage) -> list[str]:
@@ -238,6 +259,10 @@ def _environment(
     }
     if definition.endpoint is not None:
         ours["sagemaker_endpoint_name"] = definition.endpoint
+    if definition.ground_truth is not None:
+        ours["ground_truth_source"] = GROUND_TRUTH
+    if "ConfigUri" in application:
+        ours["analysis_config"] = f"{CONFIG}/{application['ConfigUri'].rpartition('/')[2]}"
     if "ProblemType" in application:
         ours["problem_type"] = application["ProblemType"]
     return {"publish_cloudwatch_metrics": "Enabled", **(application.get("Environment") or {}), **ours}

@@ -49,10 +49,10 @@ def run(_options: argparse.Namespace) -> None:
     statistics_file.write_statistics(contract.output, dataset)
     constraints_file.write_constraints(contract.output, constraints or constraints_file.suggest(dataset))
     result = _judge(known, dataset, constraints) if constraints else None
-    if result is not None:
-        violations_file.write_violations(contract.output, result.violations)
-        if known is not None:
-            report.write_report(contract.output, result, known, dataset)
+    if result is not None or contract.schedule is not None:  # an earlier execution may have written into the same hour
+        violations_file.write_violations(contract.output, result.violations if result else [])
+    if result is not None and known is not None:
+        report.write_report(contract.output, result, known, dataset)
     if contract.metrics is not None:
         metrics_file.write_metrics(
             contract.metrics,

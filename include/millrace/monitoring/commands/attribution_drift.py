@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from millrace.monitoring import attribution, attribution_file, attribution_report, page, shapley
 from millrace.monitoring.attribution import LEAST_NDCG, AttributionDrift, Totals
 from millrace.monitoring.certainty import State
-from millrace.monitoring.commands.data import add_data_arguments, level, share
+from millrace.monitoring.commands.data import add_data_arguments, level, reading, share
 from millrace.monitoring.interval import CONFIDENCE
 from millrace.monitoring.sample import Reservoir
 from millrace.monitoring.shapley import MAX_BACKGROUND, Predict
@@ -50,11 +50,11 @@ def run(options: argparse.Namespace) -> None:
     if options.predict:
         baseline, window = _explained(options, shapley.load_predict(options.predict))
     else:
-        window = attribution.totals(read_batches(options.data, exclude=options.exclude, columns=options.columns))
+        window = attribution.totals(read_batches(options.data, reading(options)))
         if (options.baseline / attribution_file.ANALYSIS).is_file():
             baseline = attribution_file.read_attributions(options.baseline)
         else:
-            rows = read_batches(options.baseline, exclude=options.exclude, columns=options.columns)
+            rows = read_batches(options.baseline, reading(options))
             baseline = attribution.totals(rows)
     drift = attribution.compare(baseline, window, confidence=options.confidence, least_ndcg=options.least_ndcg)
     attribution_file.write_analysis(options.output, drift)
@@ -96,7 +96,7 @@ def _explained(options: argparse.Namespace, predict: Predict) -> tuple[Totals, T
     sides: list[Floats] = []
     for folder in (options.baseline, options.data):
         sample = Reservoir(options.explain + MAX_BACKGROUND)
-        for batch in read_batches(folder, exclude=options.exclude, columns=options.columns):
+        for batch in read_batches(folder, reading(options)):
             sample.add(batch)
         rows = sample.rows()
         names = names or rows.column_names

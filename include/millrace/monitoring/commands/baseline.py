@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from millrace.monitoring.commands.data import add_data_arguments, stored_profile
+from millrace.monitoring.commands.data import add_data_arguments, add_profiles_argument, stored_profile
 from millrace.profiling import constraints_file, profile_file, statistics_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
+    add_profiles_argument(parser)
     parser.add_argument("--output", type=Path, default=Path("output/baseline"))
 
 

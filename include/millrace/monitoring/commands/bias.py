@@ -9,7 +9,7 @@ from pathlib import Path
 from millrace.monitoring import bias, bias_file, bias_report, page
 from millrace.monitoring.bias_report import BiasResult
 from millrace.monitoring.certainty import State
-from millrace.monitoring.commands.data import add_data_arguments, level
+from millrace.monitoring.commands.data import add_data_arguments, level, reading
 from millrace.monitoring.facets import Choice, Question, Tally, tally
 from millrace.monitoring.interval import CONFIDENCE
 from millrace.profiling.dataset import read_batches
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
     texts = {choice.column for choice in names if choice.threshold is None} | {question.group or ""}
     if question.prediction and question.label.threshold is None:
         texts.add(question.prediction)
-    batches = read_batches(options.data, exclude=options.exclude, as_text=texts - {""}, columns=options.columns)
+    batches = read_batches(options.data, reading(options, as_text=texts - {""}))
     counted = tally(batches, question)
     print(f"counted {options.data}: {counted.rows} rows, {counted.left_out} left out")
     pre = bias.pre_training(counted.counts, options.confidence)

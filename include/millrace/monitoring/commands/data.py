@@ -16,26 +16,38 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", type=Path, default=Path("input/data"), help="folder of .csv, .parquet or .jsonl files"
     )
+    parser.add_argument("--exclude", action="append", default=[], help="a column to leave out; repeatable")
+    parser.add_argument("--columns", type=lambda t: t.split(","), help="names for CSV files without a header line")
+
+
+def add_profiles_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--profiles",
         type=Path,
         help="folder of profile.json files to merge instead: shards of a dataset, days of a window",
     )
-    parser.add_argument("--exclude", action="append", default=[], help="a column to leave out; repeatable")
-    parser.add_argument("--columns", type=lambda t: t.split(","), help="names for CSV files without a header line")
+
+
+def reading(options: argparse.Namespace, as_text: Collection[str] = ()) -> Reading:
+    """How the data arguments say that the rows are read."""
+    return Reading(exclude=options.exclude, as_text=as_text, columns=options.columns)
+
+
+def profile_rows(options: argparse.Namespace, as_text: Collection[str] = ()) -> StoredProfile:
+    """The profile of the rows that the data arguments name; it may be of none."""
+    profile = read_into(DatasetProfile, options.data, reading(options, as_text))
+    print(f"profiled {options.data}: {profile.rows} rows, {len(profile.columns)} columns")
+    return StoredProfile(files=identity(options.data), profile=profile)
 
 
 def stored_profile(options: argparse.Namespace, as_text: Collection[str] = ()) -> StoredProfile:
-    """The profile of what the data arguments name; it may be of no rows."""
-    if options.profiles:
-        found = _merged(options.profiles)
-        for name in options.exclude:
-            found.profile.columns.pop(name, None)
-        return found
-    reading = Reading(exclude=options.exclude, as_text=as_text, columns=options.columns)
-    profile = read_into(DatasetProfile, options.data, reading)
-    print(f"profiled {options.data}: {profile.rows} rows, {len(profile.columns)} columns")
-    return StoredProfile(files=identity(options.data), profile=profile)
+    """The profile of the rows, or of the profiles that are named instead, merged; it may be of no rows."""
+    if not options.profiles:
+        return profile_rows(options, as_text)
+    found = _merged(options.profiles)
+    for name in options.exclude:
+        found.profile.columns.pop(name, None)
+    return found
 
 
 def _merged(folder: Path) -> StoredProfile:

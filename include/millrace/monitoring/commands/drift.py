@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from millrace.monitoring import report, violations_file
-from millrace.monitoring.commands.data import add_data_arguments, share, stored_profile
+from millrace.monitoring.commands.data import add_data_arguments, add_profiles_argument, share, stored_profile
 from millrace.monitoring.drift import ALPHA, DRIFT_SHARE, DriftResult, decide
 from millrace.profiling import constraints_file, profile_file, statistics_file
 from millrace.profiling.summary import DatasetSummary
@@ -24,6 +24,7 @@ LEAST_ROWS = 30
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
+    add_profiles_argument(parser)
     parser.add_argument("--output", type=Path, default=Path("output/report"))
     parser.add_argument("--baseline", type=Path, default=Path("input/baseline"), help="folder of the baseline's files")
     parser.add_argument("--least-rows", type=_positive, default=LEAST_ROWS, help="rows below which nothing is judged")

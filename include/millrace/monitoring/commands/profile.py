@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from millrace.monitoring.commands.data import add_data_arguments, stored_profile
+from millrace.monitoring.commands.data import add_data_arguments, profile_rows
 from millrace.profiling.profile_file import write_profile
 
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     folder = options.output / _host()
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"wrote {write_profile(folder, stored_profile(options, as_text=options.as_text))}")
+    print(f"wrote {write_profile(folder, profile_rows(options, as_text=options.as_text))}")
 
 
 def _host() -> str:

@@ -220,6 +220,8 @@ class Endpoints:
         def edit(changed: dict[str, Any]) -> str:
             changed["config"], changed["servers"] = changed["next_config"], changed["next_servers"]
             changed["capture"] = changed.pop("next_capture", None)
+            # Also those that serve no more: what they have captured is monitored still.
+            changed["variants"] = sorted({*changed.get("variants", []), *(server.variant for server in new)})
             changed["next_config"], changed["next_servers"] = None, []
             changed.pop("reason", None)
             return "InService"
