@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,16 +45,16 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _passed(options: argparse.Namespace, suite: Suite, reading: Reading) -> tuple[SuitePass, Quarantine | None, Read]:
-    """One pass over the rows, into fresh folders where bad rows are put aside; and how they were read."""
+    """One pass over the rows, which puts bad ones aside where that is asked for; and how they were read."""
     # An instance of several may have got no file of the dataset; whether there is any row is seen when parts are merged.
     read = functools.partial(read_source, options.data, reading, may_be_empty=options.partial)
     if not options.quarantine:
         return stream(suite, read), None, read
+    instance = shards.instance()
     for folder in (options.accepted, options.quarantined):
-        shutil.rmtree(folder, ignore_errors=True)
-    quarantine = Quarantine(
-        options.data, options.accepted, options.quarantined, suite.expectations, instance=shards.instance()
-    )
+        for left in folder.glob(f"{instance}-*"):  # of a pass that was begun anew with other types
+            left.unlink()
+    quarantine = Quarantine(options.data, options.accepted, options.quarantined, suite.expectations, instance=instance)
     reading = replace(reading, on_invalid_row=quarantine.on_invalid)
     read = functools.partial(read_source, options.data, reading, may_be_empty=options.partial)
     return stream(suite, read, quarantine), quarantine, read
