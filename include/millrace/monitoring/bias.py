@@ -26,7 +26,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.neighbors import KNeighborsClassifier
 
 from millrace.monitoring.interval import CONFIDENCE, Flags, Measure, bootstrap_counts, bootstrap_sums, ratio
 from millrace.profiling.summary import Floats
@@ -318,6 +317,8 @@ def flip_test(features: Floats, disfavoured: Flags, accepted: Flags, confidence:
         features: shape (rows, columns), finite.
         disfavoured, accepted: shape (rows,).
     """
+    from sklearn.neighbors import KNeighborsClassifier  # here, because it takes a second to import
+
     favoured = ~disfavoured
     if not favoured.any() or not disfavoured.any():
         return Bias(name=FLIP_TEST, measure=None, error="one of the facets has no rows")

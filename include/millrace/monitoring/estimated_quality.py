@@ -23,8 +23,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import rankdata
-from sklearn.isotonic import IsotonicRegression
 
 from millrace.monitoring.interval import CONFIDENCE, SEED, Measure, ratio, spread
 from millrace.monitoring.model_quality import BINARY_SCORES, WEIGHTED_SCORES, Classified, Codes
@@ -144,6 +142,8 @@ def read_calibration(folder: Path) -> Calibration | None:
 
 
 def _fit(scores: Floats, truth: Floats, classes: Sequence[str]) -> Calibration:
+    from sklearn.isotonic import IsotonicRegression  # here, because it takes a second to import
+
     knots = {}
     for index, name in enumerate(classes):
         model = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip").fit(scores[:, index], truth[:, index])
@@ -175,6 +175,8 @@ def _draw(predicted: Codes, shares: Floats, scores: Floats | None) -> tuple[Floa
     Returns:
         Shapes (draws, classes, classes) and (draws,); the areas are NaN without scores.
     """
+    from scipy.stats import rankdata  # here, because it takes longer to import than the other commands to start
+
     dice = np.random.default_rng(SEED)
     size, rows = shares.shape[1], len(shares)
     tables = np.zeros((DRAWS, size, size))

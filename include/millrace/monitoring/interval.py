@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.special import expit, logit, ndtri
-from scipy.stats import rankdata
 
 from millrace.profiling.summary import Floats
 
@@ -74,6 +73,8 @@ def auc(scores: Floats, positive: Flags, confidence: float = CONFIDENCE) -> Meas
         scores: higher means more likely positive, shape (n,).
         positive: which rows are, shape (n,).
     """
+    from scipy.stats import rankdata  # here, because it takes longer to import than the other commands to start
+
     high, low = scores[positive], scores[~positive]
     m, n = len(high), len(low)
     if not m or not n:
