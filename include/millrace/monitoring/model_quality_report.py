@@ -24,10 +24,10 @@ MEANINGS: Mapping[str, str] = {
     "f2": "as F1, recall counts more",
     "log_loss": "surprise at the labels; lower is better",
     "brier": "squared error of the probabilities; lower is better",
-    "mae": "average error, in the label's unit",
-    "mse": "average squared error",
-    "rmse": "root of it, in the label's unit",
-    "r2": "share of the labels' variance that is explained",
+    "mae": "average error, in the label's unit; lower is better",
+    "mse": "average squared error; lower is better",
+    "rmse": "root of mse, in the label's unit; lower is better",
+    "r2": "share of the labels' variance that is explained; higher is better",
     "weighted_f1": "F1 of each class, averaged by its rows",
 }
 SAME_AGAIN = ("true_positive_rate", "false_positive_rate", "false_negative_rate", "weighted_recall")
@@ -87,7 +87,7 @@ def page_of(result: QualityResult) -> Page:
     if result.measured:
         headline = "Model quality was measured"
     if result.judgements and result.measured:
-        headline = "The model is as good as its baseline"
+        headline = "No sign that the model has become worse"
         headline = "The model may have become worse; it is not certain" if watch else headline
         headline = "The model has become worse" if bad else headline
     return Page(
