@@ -4,14 +4,21 @@ from typing import Any
 
 from airflow.sdk import Asset, chain, dag
 
+from operators.challenge import ChallengeOperator
 from operators.delete import DeleteEndpointOperator
 from operators.deploy import DeployEndpointOperator
 from operators.drift import DriftBaselineOperator, DriftMonitorOperator
 from operators.invoke import InvokeEndpointOperator
+from operators.model_quality import ModelQualityOperator
 from operators.processing import ProcessingOperator
 from operators.quality import QualityGateOperator
 from operators.reconcile import ReconcileOperator
-from operators.registry import MetricGateOperator, ModelApprovalOperator, RegisterModelOperator
+from operators.registry import (
+    MetricGateOperator,
+    ModelApprovalOperator,
+    PromoteModelOperator,
+    RegisterModelOperator,
+)
 from operators.training import TrainingOperator
 from operators.transform import BatchTransformOperator
 
@@ -24,7 +31,12 @@ MODEL = "ages"
 def every_operator() -> None:
     code: dict[str, Any] = {"packages": (JOBS,), **SMALL}
     table = ProcessingOperator(
-        task_id="table", module=f"{JOBS}.table", outputs=("table", "rows"), cache=True, max_cost=5, **code
+        task_id="table",
+        module=f"{JOBS}.table",
+        outputs=("table", "rows", "predictions", "labels"),
+        cache=True,
+        max_cost=5,
+        **code,
     )
     gate = QualityGateOperator(
         task_id="gate", gate="ages", suite=f"{JOBS}.suites:ages", data=table.output["table"], **code
@@ -58,10 +70,22 @@ def every_operator() -> None:
         task_id="monitor", data=table.output["table"], model=MODEL, asset=Asset("ages_drift"), alias="ages_drift_found",
         **SMALL,
     )  # fmt: skip
+    quality = ModelQualityOperator(
+        task_id="quality", model=MODEL, version=register.output["version"], predictions=table.output["predictions"],
+        ground_truth=table.output["labels"], id_column="id", label_column="label", probability_column="probability",
+        positive_label="1", **SMALL,
+    )  # fmt: skip
+    challenge = ChallengeOperator(
+        task_id="challenge", module="tests.contracts.job_code.challenge", packages=("tests.contracts.job_code",),
+        model=MODEL, artifact=train.output["model"], data=table.output["table"], **SMALL,
+    )  # fmt: skip
+    promote = PromoteModelOperator(
+        task_id="promote", model=MODEL, version=register.output["version"], challenge=challenge.output
+    )
     reconcile = ReconcileOperator(task_id="reconcile", stop=True)
     delete = DeleteEndpointOperator(task_id="delete", endpoint=MODEL, poll_seconds=1)
     chain(table, gate, train, evaluate, metric_gate, register, approve, deploy, invoke, baseline, score, monitor,
-          reconcile, delete)  # fmt: skip
+          quality, challenge, promote, reconcile, delete)  # fmt: skip
 
 
 every = every_operator()
