@@ -25,6 +25,7 @@ from pipelines.lending.settings import ID, LABEL, SCORED, settings
 
 SCORES = Asset("lending_scores")
 LAST_NIGHT = "{{{{ (inlet_events[0] | list | last).extra.{} if inlet_events[0] else '' }}}}"
+YESTERDAY = "{{ macros.ds_add(params.day or (dag_run.logical_date or dag_run.run_after) | ds, -1) }}"
 DAY = "{{ params.day or (dag_run.logical_date or dag_run.run_after) | ds }}"
 
 
@@ -62,7 +63,7 @@ def lending_nightly():
         label_column=LABEL,
         probability_column=SCORED[-1],
         columns=SCORED,
-        window=DAY,
+        window=YESTERDAY,
         inlets=[SCORES],
         instance_type=settings.processing_instance,
     )

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from millrace import verdict
+from millrace.monitoring.planted import Change, Stream
 from millrace.monitoring.violations_file import read_violations
 
 
@@ -118,3 +120,28 @@ def test_profiles_that_are_not_there(processing: Path) -> None:
         ended.stderr.strip()
         == "there is no profile.json under input/profiles; mount the profiles as a processing input there"
     )
+
+
+@pytest.mark.parametrize("kind", ["none", "correlation"])
+def test_columns_that_no_longer_go_together_are_drift_though_each_keeps_its_distribution(
+    tmp_path: Path, kind: str
+) -> None:
+    for name, day in (("first", 0), ("input/data", 1)):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        stream = Stream(7, Change(kind=kind, size=0.0 if kind == "none" else 0.6, day=1))
+        pq.write_table(stream.day(day, 3000).drop_columns(["repaid"]), folder / "rows.parquet")
+    made = job(tmp_path, "baseline", "--data", "first", "--output", "input/baseline")
+    assert made.returncode == 0, made.stderr
+    ended = job(tmp_path, "drift")
+    assert ended.returncode == 0, ended.stderr
+    spoken = verdict.parse((tmp_path / "output/report" / verdict.FILE_NAME).read_text())
+    assert spoken.metrics["drifted_features"] == 0
+    assert spoken.passed is (kind == "none")
+    page = (tmp_path / "output/report/report.html").read_text()
+    if kind == "none":
+        assert "Columns go together as they did." in page
+    else:
+        assert "and columns no longer go together as they did" in spoken.summary
+        assert [finding.subject for finding in spoken.findings] == ["columns together"]
+        assert spoken.findings[0].message.partition(" from ")[0] in page

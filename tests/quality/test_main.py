@@ -184,3 +184,38 @@ def test_unusable_input_exits_1_with_one_message(
     assert "Traceback" not in ended.stderr
     assert (tmp_path / "ml" / "output" / "message").read_text() == ended.stderr.splitlines()[-1]
     assert not (tmp_path / "output" / "quality" / verdict.FILE_NAME).exists()
+
+
+def test_lines_that_are_no_rows_go_into_quarantine_and_are_counted(tmp_path: Path) -> None:
+    batch(tmp_path, "age,sex\n" + "31,f\n" * 40 + "31,f,7,7\n31\n")
+    ended = gate(tmp_path, "example_suites:ages", "--quarantine", "--max-quarantined", "0.1")
+    assert ended.returncode == 0, ended.stderr
+    said = spoken(tmp_path)
+    assert said.passed
+    assert {name: said.metrics[name] for name in ("rows_read", "rows_accepted", "rows_quarantined")} == {
+        "rows_read": 42, "rows_accepted": 40, "rows_quarantined": 2,
+    }  # fmt: skip
+    assert ("lines", "put aside: 2 lines that are no rows: they have too many or too few cells") in [
+        (finding.subject, finding.message) for finding in said.findings
+    ]
+    (kept,) = (tmp_path / "output" / "quarantine").glob("*-unparsable.jsonl")
+    assert [json.loads(line)["text"] for line in kept.read_text().splitlines()] == ["31,f,7,7", "31"]
+    ended = gate(tmp_path, "example_suites:ages")
+    assert ended.returncode == 1
+    assert (
+        "Expected 2 columns, got 4: 31,f,7,7; quote cells that hold a comma, or quarantine such lines" in ended.stderr
+    )
+
+
+def test_a_column_that_turns_to_text_is_judged_as_text(tmp_path: Path) -> None:
+    """Whichever block of the file shows it; nothing of a first pass is left over."""
+    batch(tmp_path, "age,sex\n" + "31,f\n" * 30, "a.csv")
+    batch(tmp_path, "age,sex\nunknown,f\n", "b.csv")
+    ended = gate(tmp_path, "example_suites:ages", "--quarantine")
+    assert ended.returncode == 0, ended.stderr
+    said = spoken(tmp_path)
+    assert not said.passed
+    assert said.metrics["rows_read"] == 31
+    accepted = pq.read_table(tmp_path / "output" / "accepted")
+    assert accepted.num_rows == said.metrics["rows_accepted"]
+    assert {str(field.type) for field in accepted.schema if field.name == "age"} == {"string"}

@@ -4,7 +4,7 @@ Both have scored the same rows, so their errors go together, and the difference 
 do: it scores nothing, and it knows two classes only.
 
 Reference: DeLong, DeLong and Clarke-Pearson, "Comparing the areas under two or more correlated receiver operating
-characteristic curves", Biometrics, 1988, with the midranks of Sun and Xu, "Fast implementation of DeLong's algorithm", 2014.
+characteristic curves", Biometrics, 1988.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, rankdata
+from scipy.special import ndtri
 
 from millrace.job_exit import InputError
+from millrace.monitoring.interval import placements
 from millrace.profiling.summary import Floats
 
 CONFIDENCE = 0.95
@@ -61,12 +62,12 @@ def compare(
         raise InputError(
             f"{positives} of {len(labels)} rows are positive; two of each class are needed to compare models"
         )
-    both = [_components(labels, scores) for scores in (champion, challenger)]
+    both = [placements(scores, labels) for scores in (champion, challenger)]
     areas = [float(of_positives.mean()) for of_positives, _ in both]
     spread = np.cov([of_positives for of_positives, _ in both]) / positives
     spread += np.cov([of_negatives for _, of_negatives in both]) / negatives
     error = math.sqrt(max(0.0, float(spread[0, 0] + spread[1, 1] - 2 * spread[0, 1])))
-    reach = float(norm.ppf((1 + confidence) / 2)) * error
+    reach = float(ndtri((1 + confidence) / 2)) * error
     difference = areas[1] - areas[0]
     return Comparison(
         rows=len(labels),
@@ -76,12 +77,3 @@ def compare(
         low=difference - reach,
         high=difference + reach,
     )
-
-
-def _components(labels: npt.NDArray[np.bool_], scores: Floats) -> tuple[Floats, Floats]:
-    """The structural components of the positive and of the negative rows; the mean of either is the area."""
-    positives, negatives = int(labels.sum()), int((~labels).sum())
-    together = rankdata(scores)
-    of_positives = (together[labels] - rankdata(scores[labels])) / negatives
-    of_negatives = 1 - (together[~labels] - rankdata(scores[~labels])) / positives
-    return of_positives, of_negatives

@@ -8,10 +8,10 @@ significant, and 64 pixel columns are 64 chances to be unlucky. `comparison_meth
 condition, as Model Monitor's does.
 
 The dataset has drifted when at least `drift_share` of the compared features have (10 % by default: one odd pixel is a
-finding, not an alarm), or when a column is missing or has changed its type.
+finding, not an alarm), when a column is missing or has changed its type, or when columns no longer go together as they
+did (`multivariate`: the baseline's principal components reconstruct the rows worse, or better).
 
-What it does not see: a change in how features depend on each other while each keeps its own distribution, and
-anything about labels.
+What it does not see: anything about labels.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from millrace.monitoring.checks import check
 from millrace.monitoring.comparison import Comparison, Indices, compare
 from millrace.monitoring.distance import benjamini_hochberg
+from millrace.monitoring.multivariate import ReconstructionShift
 from millrace.monitoring.violations_file import DRIFT, SCHEMA_CHECKS, Violation
 from millrace.profiling.constraints_file import Constraints, FeatureConstraints
 from millrace.profiling.errors import FormatError
@@ -56,11 +57,14 @@ class DriftResult:
     violations: list[Violation]
     drift_share: float
     """The share of drifted features from which on the dataset has drifted."""
+    together: ReconstructionShift | None = None
+    """How the columns go together, where that is known."""
 
     @property
     def drifted(self) -> bool:
         """Whether the dataset has drifted."""
-        return bool(self.schema_violations) or (self.share > 0 and self.share >= self.drift_share)
+        apart = self.together is not None and self.together.drifted()
+        return bool(self.schema_violations) or apart or (self.share > 0 and self.share >= self.drift_share)
 
     @property
     def drifted_features(self) -> list[FeatureDrift]:

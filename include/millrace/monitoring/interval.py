@@ -73,15 +73,10 @@ def auc(scores: Floats, positive: Flags, confidence: float = CONFIDENCE) -> Meas
         scores: higher means more likely positive, shape (n,).
         positive: which rows are, shape (n,).
     """
-    from scipy.stats import rankdata  # here, because it takes longer to import than the other commands to start
-
-    high, low = scores[positive], scores[~positive]
-    m, n = len(high), len(low)
+    m, n = int(positive.sum()), int((~positive).sum())
     if not m or not n:
         return None
-    ranks = rankdata(np.concatenate([high, low]))
-    outranked = (ranks[:m] - rankdata(high)) / n
-    outranking = 1 - (ranks[m:] - rankdata(low)) / m
+    outranked, outranking = placements(scores, positive)
     area = float(outranked.mean())
     rare = wilson(area * min(m, n), min(m, n), confidence)
     if rare is None or min(m, n) < 2 or not 0 < area < 1:
@@ -95,6 +90,18 @@ def auc(scores: Floats, positive: Flags, confidence: float = CONFIDENCE) -> Meas
         standard_deviation=deviation,
         method="DeLong",
     )
+
+
+def placements(scores: Floats, positive: Flags) -> tuple[Floats, Floats]:
+    """DeLong's structural components: the share of the other kind that each positive and each negative row is right about.
+
+    The mean of either is the area under the curve; there is at least one row of each kind.
+    """
+    from scipy.stats import rankdata  # here, because it takes longer to import than the other commands to start
+
+    high, low = scores[positive], scores[~positive]
+    ranks = rankdata(np.concatenate([high, low]))
+    return (ranks[: len(high)] - rankdata(high)) / len(low), 1 - (ranks[len(high) :] - rankdata(low)) / len(high)
 
 
 def bootstrap_sums(

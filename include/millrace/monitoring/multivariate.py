@@ -27,16 +27,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from scipy.special import ndtr
-from scipy.stats import rankdata
-from sklearn.decomposition import PCA
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.model_selection import StratifiedKFold
-from threadpoolctl import threadpool_limits
 
 from millrace.monitoring.feature_matrix import ColumnEncoding, Encoding, encoding_of
 from millrace.monitoring.sample import MAX_ROWS
@@ -90,6 +86,10 @@ def domain_classifier(baseline: pa.Table, window: pa.Table, *, seed: int = SEED)
     Raises:
         DatasetError: either side has fewer than 50 rows, or lacks a column of the other's.
     """
+    from sklearn.ensemble import HistGradientBoostingClassifier  # here, because it takes seconds to import
+    from sklearn.model_selection import StratifiedKFold
+    from threadpoolctl import threadpool_limits
+
     encoding = encoding_of(baseline)
     sides = [encoding.matrix(_at_most(table, seed)) for table in (baseline, window)]
     _check_rows(sides, ("baseline", "window"))
@@ -158,6 +158,14 @@ class ReconstructionShift:
     chunks: list[float]
     """Mean error of each tenth of the window in the order of its rows: since when."""
 
+    @property
+    def words(self) -> str:
+        return (
+            f"Rows stand {self.error:.3f} from what the baseline's principal components make of them, "
+            f"{self.baseline_error:.3f} in the baseline: a shift of {self.shift:+.2f} deviations (p-value "
+            f"{self.p_value:.2g})."
+        )
+
     def drifted(self, *, alpha: float = ALPHA, least_shift: float = LEAST_SHIFT) -> bool:
         """Whether the shift is both large enough to matter and larger than chance explains."""
         return self.p_value < alpha and abs(self.shift) >= least_shift
@@ -169,6 +177,8 @@ def fit_reconstruction(baseline: pa.Table, *, seed: int = SEED) -> Reconstructio
     Raises:
         DatasetError: there are fewer than 100 rows, or no column can be used.
     """
+    from sklearn.decomposition import PCA  # here, because it takes seconds to import
+
     table = _at_most(baseline, seed)
     encoding = encoding_of(table)
     rows = np.nan_to_num(encoding.matrix(table), nan=0.0)
@@ -259,6 +269,8 @@ def _column_encoding(item: Field) -> ColumnEncoding:
 
 def _mann_whitney(scores: Floats, positive: npt.NDArray[np.bool_]) -> tuple[float, float]:
     """The area under the curve, and the chance of a larger one by the normal approximation with ties."""
+    from scipy.stats import rankdata  # here, because it takes longer to import than a drift check to start
+
     high, low, total = int(positive.sum()), int((~positive).sum()), len(scores)
     ranks = rankdata(scores)
     _, ties = np.unique(scores, return_counts=True)
@@ -269,9 +281,7 @@ def _mann_whitney(scores: Floats, positive: npt.NDArray[np.bool_]) -> tuple[floa
     return wins / (high * low), float(ndtr((high * low / 2 - wins) / math.sqrt(variance)))
 
 
-def _shuffled_areas(
-    model: HistGradientBoostingClassifier, rows: Floats, positive: npt.NDArray[np.bool_], dice: np.random.Generator
-) -> Floats:
+def _shuffled_areas(model: Any, rows: Floats, positive: npt.NDArray[np.bool_], dice: np.random.Generator) -> Floats:
     """The area that is left when one column after the other is shuffled, shape (columns,)."""
     left = np.zeros(rows.shape[1])
     for column in range(rows.shape[1]):

@@ -161,7 +161,8 @@ def _obstacles(quarantine: Quarantine, most: float) -> list[Finding]:
 
 
 def _put_aside(quarantine: Quarantine) -> list[Finding]:
-    return [
+    lines = f"{PUT_ASIDE}{quarantine.rows_unparsable} lines that are no rows: they have too many or too few cells"
+    return [Finding(subject="lines", message=lines)] * bool(quarantine.rows_unparsable) + [
         Finding(
             subject=", ".join(reason.condition.columns)[:MAX_TEXT],
             message=f"{PUT_ASIDE}{reason.rows} rows that break {reason.text}"[: 2 * MAX_TEXT],

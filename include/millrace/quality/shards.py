@@ -156,6 +156,7 @@ def _counts(quarantine: Quarantine) -> dict[str, Any]:
     return {
         "accepted": quarantine.rows_accepted,
         "quarantined": quarantine.rows_quarantined,
+        "unparsable": quarantine.rows_unparsable,
         "reasons": [reason.rows for reason in quarantine.reasons],
     }
 
@@ -165,6 +166,7 @@ def _add_counts(quarantine: Quarantine, counts: dict[str, Any] | None) -> None:
         return
     quarantine.rows_accepted += int(counts["accepted"])
     quarantine.rows_quarantined += int(counts["quarantined"])
+    quarantine.rows_unparsable += int(counts["unparsable"])
     reasons: Sequence[int] = counts["reasons"]
     for reason, rows in zip(quarantine.reasons, reasons, strict=True):
         reason.rows += int(rows)

@@ -13,7 +13,7 @@ from html import escape
 from itertools import pairwise
 from pathlib import Path
 
-from millrace.retraining.record import Record
+from millrace.retraining.record import OUTCOMES, Record
 
 STYLE = Path(__file__).with_name("page.css")
 WIDTH, LEFT, RIGHT, STRIP, GAP = 1060, 70, 16, 120, 44
@@ -24,15 +24,16 @@ MARKS = {
     "refuse": ("#8a6d1d", "challenger refused", 1),
 }
 """Action to colour, words, and the side of its window on which it is drawn."""
+KINDS = list(OUTCOMES)
 MAX_ROWS = 200
 """Of the table."""
 
 
 def page(model: str, records: Sequence[Record]) -> str:
     """The page of a model's records, in any order."""
-    ordered = sorted(records, key=lambda record: record.at)
+    ordered = sorted(records, key=lambda record: (record.at, KINDS.index(record.kind)))
     latest = next((one for one in reversed(ordered) if one.action != "none"), None)
-    said = f"{_day(latest)}: {latest.summary} {latest.why}" if latest else "Nothing was decided yet."
+    said = f"{_day(latest)}, {latest.action}: {latest.why}" if latest else "Nothing was decided yet."
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"

@@ -11,12 +11,12 @@ from typing import Any
 
 MAX_BYTES = 64 * 1024
 OUTCOMES: Mapping[str, Sequence[str]] = {
-    "window": ("stable", "drifted", "not judged"),
-    "quality": ("measured", "estimated", "not judged"),
     "gate": ("passed", "failed"),
+    "quality": ("measured", "estimated", "not judged"),
+    "window": ("stable", "drifted", "not judged"),
     "challenge": ("won", "lost"),
 }
-"""What each kind of record may have found."""
+"""What each kind of record may have found; the kinds are in the order in which one leads to another."""
 ACTIONS = ("none", "hold", "retrain", "promote", "refuse")
 """What may be decided: `hold` is drift that does not ask for a retraining yet."""
 

@@ -6,6 +6,9 @@ import argparse
 from collections.abc import Collection
 from pathlib import Path
 
+import pyarrow as pa
+
+from millrace.monitoring.sample import Reservoir
 from millrace.profiling.dataset import Reading, read_into
 from millrace.profiling.errors import DatasetError
 from millrace.profiling.profile import DatasetProfile
@@ -33,21 +36,34 @@ def reading(options: argparse.Namespace, as_text: Collection[str] = ()) -> Readi
     return Reading(exclude=options.exclude, as_text=as_text, columns=options.columns)
 
 
-def profile_rows(options: argparse.Namespace, as_text: Collection[str] = ()) -> StoredProfile:
-    """The profile of the rows that the data arguments name; it may be of none."""
-    profile = read_into(DatasetProfile, options.data, reading(options, as_text))
-    print(f"profiled {options.data}: {profile.rows} rows, {len(profile.columns)} columns")
-    return StoredProfile(files=identity(options.data), profile=profile)
+def profile_rows(options: argparse.Namespace, as_text: Collection[str] = ()) -> tuple[StoredProfile, Reservoir]:
+    """The profile and a sample of the rows that the data arguments name; they may be of none."""
+    both = read_into(_Both, options.data, reading(options, as_text))
+    print(f"profiled {options.data}: {both.profile.rows} rows, {len(both.profile.columns)} columns")
+    return StoredProfile(files=identity(options.data), profile=both.profile), both.sample
 
 
-def stored_profile(options: argparse.Namespace, as_text: Collection[str] = ()) -> StoredProfile:
-    """The profile of the rows, or of the profiles that are named instead, merged; it may be of no rows."""
+def stored_profile(
+    options: argparse.Namespace, as_text: Collection[str] = ()
+) -> tuple[StoredProfile, Reservoir | None]:
+    """The profile of the rows and a sample; or of the profiles that are named instead, merged, which have no rows."""
     if not options.profiles:
         return profile_rows(options, as_text)
     found = _merged(options.profiles)
     for name in options.exclude:
         found.profile.columns.pop(name, None)
-    return found
+    return found, None
+
+
+class _Both:
+    """Profiles and samples the rows in one pass."""
+
+    def __init__(self) -> None:
+        self.profile, self.sample = DatasetProfile(), Reservoir()
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        self.profile.add(batch)
+        self.sample.add(batch)
 
 
 def _merged(folder: Path) -> StoredProfile:

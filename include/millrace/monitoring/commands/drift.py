@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
-from millrace.monitoring import report, violations_file
+from millrace.monitoring import multivariate, report, violations_file
 from millrace.monitoring.commands.data import add_data_arguments, add_profiles_argument, share, stored_profile
 from millrace.monitoring.drift import ALPHA, DRIFT_SHARE, DriftResult, decide
+from millrace.monitoring.multivariate import ReconstructionShift
+from millrace.monitoring.sample import Reservoir
 from millrace.profiling import constraints_file, profile_file, statistics_file
 from millrace.profiling.summary import DatasetSummary
 from millrace.verdict import FILE_NAME as VERDICT
@@ -39,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
         constraints.features.pop(name, None)
     print(f"read the baseline: {known.rows} rows, {len(constraints.features)} features")
     codes = {name for name, feature in constraints.features.items() if feature.inferred_type == "String"}
-    stored = stored_profile(options, as_text=codes)
+    stored, sample = stored_profile(options, as_text=codes)
     options.output.mkdir(parents=True, exist_ok=True)
     profile_file.write_profile(options.output, stored)
     if stored.profile.rows < options.least_rows:
@@ -49,6 +52,8 @@ def run(options: argparse.Namespace) -> None:
         return
     dataset = stored.profile.summary()
     result = decide(known, dataset, constraints, alpha=options.alpha, drift_share=options.drift_share)
+    if sample is not None and not result.schema_violations:
+        result = replace(result, together=_together(options.baseline, sample))
     statistics_file.write_statistics(options.output, dataset)
     shutil.copyfile(options.baseline / constraints_file.FILE_NAME, options.output / constraints_file.FILE_NAME)
     violations_file.write_violations(options.output, result.violations)
@@ -61,10 +66,14 @@ def run(options: argparse.Namespace) -> None:
 def verdict_of(result: DriftResult, known: DatasetSummary, dataset: DatasetSummary) -> Verdict:
     """The drift gate's verdict: schema violations first among the findings, then the most distant features."""
     drifted, total = len(result.drifted_features), len(result.features)
+    order = [*result.schema_violations, *(v for v in result.violations if v not in result.schema_violations)]
     summary = f"{drifted} of {total} features have drifted"
     if result.schema_violations:
         summary += f" and {len(result.schema_violations)} columns are missing or have changed their type"
-    order = [*result.schema_violations, *(v for v in result.violations if v not in result.schema_violations)]
+    findings = [Finding(subject=v.feature_name, message=v.description) for v in order[:MAX_FINDINGS]]
+    if result.together is not None and result.together.drifted():
+        summary += ", and columns no longer go together as they did"
+        findings.insert(0, Finding(subject="columns together", message=result.together.words))
     return Verdict(
         gate="drift",
         passed=not result.drifted,
@@ -78,8 +87,9 @@ def verdict_of(result: DriftResult, known: DatasetSummary, dataset: DatasetSumma
             "violations": len(result.violations),
             "rows": dataset.rows,
             "baseline_rows": known.rows,
+            **({"reconstruction_shift": result.together.shift} if result.together else {}),
         },
-        findings=[Finding(subject=v.feature_name, message=v.description) for v in order[:MAX_FINDINGS]],
+        findings=findings,
         artifacts={
             "report": report.FILE_NAME,
             "violations": violations_file.FILE_NAME,
@@ -88,6 +98,16 @@ def verdict_of(result: DriftResult, known: DatasetSummary, dataset: DatasetSumma
             "profile": profile_file.FILE_NAME,
         },
     )
+
+
+def _together(folder: Path, sample: Reservoir) -> ReconstructionShift | None:
+    """How the window's columns go together; None where the baseline does not say, or the window has too few rows."""
+    if not (folder / multivariate.FILE_NAME).is_file():
+        return None
+    rows = sample.rows()
+    if rows.num_rows < multivariate.LEAST_ROWS:
+        return None
+    return multivariate.reconstruction_shift(multivariate.read_reconstruction(folder), rows)
 
 
 def _not_judged(rows: int, least: int) -> Verdict:

@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     folder = options.output / _host()
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"wrote {write_profile(folder, profile_rows(options, as_text=options.as_text))}")
+    stored, _ = profile_rows(options, as_text=options.as_text)
+    print(f"wrote {write_profile(folder, stored)}")
 
 
 def _host() -> str:
