@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import socket
@@ -73,7 +74,9 @@ class Poison:
 
 
 def three_free_ports() -> int:
-    for first in range(21_000, 60_000, 10):
+    """The first of them; each process looks from a place of its own, since several may look at the same time."""
+    mine = 21_000 + 30 * (os.getpid() % 400)
+    for first in itertools.chain(range(mine, 60_000, 10), range(21_000, mine, 10)):
         sockets = []
         try:
             for port in range(first, first + 3):

@@ -14,6 +14,7 @@ from millrace.cli.stack import Stack
 from tests.runtime.process import until
 
 ENDED = ("success", "failed")
+LENDING = ("lending_nightly", "lending_training")
 
 
 class Pipelines:
@@ -23,7 +24,7 @@ class Pipelines:
         self.stack = stack
         self.api = api
         self.layout = stack.layout
-        for dag_id in ("digits_training", "digits_scoring", "digits_monitoring", "waiting"):
+        for dag_id in ("digits_training", "digits_scoring", "digits_monitoring", *LENDING, "waiting"):
             until(lambda dag_id=dag_id: api.has_dag(dag_id), 120, f"{dag_id} is parsed")  # type: ignore[misc]
             api.unpause(dag_id)
         assert api.import_errors() == []
@@ -34,10 +35,8 @@ class Pipelines:
     def start(self, dag_id: str, **params: Any) -> Run:
         return Run(self, dag_id, self.api.trigger(dag_id, params))
 
-    def runs_started_by_drift(self) -> list[Run]:
-        return [
-            Run(self, "digits_training", r["dag_run_id"]) for r in self.api.runs("digits_training", "asset_triggered")
-        ]
+    def runs_started_by_drift(self, dag_id: str = "digits_training") -> list[Run]:
+        return [Run(self, dag_id, run["dag_run_id"]) for run in self.api.runs(dag_id, "asset_triggered")]
 
     def get(self, uri: str) -> bytes:
         bucket, _, key = uri.removeprefix("s3://").partition("/")
@@ -66,10 +65,10 @@ class Pipelines:
         name = found[0]["EndpointName"]
         return str(self.client("sagemaker").describe_endpoint(EndpointName=name)["EndpointConfigName"])
 
-    def champion(self) -> Any:
+    def champion(self, model: str = "digits") -> Any:
         from mlflow.tracking import MlflowClient
 
-        return MlflowClient(self.layout.mlflow_url).get_model_version_by_alias("digits", "champion")
+        return MlflowClient(self.layout.mlflow_url).get_model_version_by_alias(model, "champion")
 
 
 class Run:
