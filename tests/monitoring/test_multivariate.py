@@ -18,6 +18,7 @@ from millrace.monitoring.multivariate import (
     _mann_whitney,
     domain_classifier,
     fit_reconstruction,
+    principal_components,
     read_reconstruction,
     reconstruction_shift,
     write_reconstruction,
@@ -168,3 +169,15 @@ def test_windows_that_cannot_be_compared_are_refused(window: dict[str, object], 
         domain_classifier(baseline, pa.table(window))
     with pytest.raises(DatasetError, match=message):
         reconstruction_shift(fit_reconstruction(baseline), pa.table(window))
+
+
+def test_principal_components_are_scikit_learns() -> None:
+    from sklearn.decomposition import PCA
+
+    dice = np.random.default_rng(5)
+    rows = dice.normal(size=(400, 6)) @ dice.normal(size=(6, 6))
+    centre, components = principal_components(rows, 0.8)
+    theirs = PCA(n_components=0.8, svd_solver="full").fit(rows)
+    np.testing.assert_allclose(centre, theirs.mean_)
+    np.testing.assert_allclose(np.abs(components @ theirs.components_.T), np.eye(len(components)), atol=1e-8)
+    assert components.shape == theirs.components_.shape

@@ -6,22 +6,28 @@ Paths are relative to the job's working directory, /opt/ml/processing. How it en
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
+from collections.abc import Iterable
 
 from millrace.job_exit import exit_status
-from millrace.monitoring.commands import COMMANDS
+from millrace.monitoring.commands import NAMES
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return the exit status."""
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    # Only the command that is called is imported: together they take seconds.
+    called = [name for name in NAMES if name in arguments[:1]] or NAMES
+    options = _parser(called).parse_args(arguments)
     return exit_status(lambda: options.run(options))
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(names: Iterable[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m millrace.monitoring", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    for name, command in COMMANDS.items():
+    for name in names:
+        command = importlib.import_module(f"millrace.monitoring.commands.{name.replace('-', '_')}")
         words = (command.__doc__ or "").splitlines()[0]
         one = commands.add_parser(name, help=words, description=command.__doc__)
         command.add_arguments(one)

@@ -177,19 +177,17 @@ def fit_reconstruction(baseline: pa.Table, *, seed: int = SEED) -> Reconstructio
     Raises:
         DatasetError: there are fewer than 100 rows, or no column can be used.
     """
-    from sklearn.decomposition import PCA  # here, because it takes seconds to import
-
     table = _at_most(baseline, seed)
     encoding = encoding_of(table)
     rows = np.nan_to_num(encoding.matrix(table), nan=0.0)
     _check_rows([rows[::2], rows[1::2]], ("half of the baseline", "half of the baseline"))
     dealt = np.random.default_rng(seed).permutation(len(rows))
     fit, held = dealt[::2], dealt[1::2]
-    model = PCA(n_components=VARIANCE, svd_solver="full").fit(rows[fit])
+    centre, components = principal_components(rows[fit])
     found = Reconstruction(
         encoding=encoding,
-        components=np.asarray(model.components_, dtype=np.float64),
-        centre=np.asarray(model.mean_, dtype=np.float64),
+        components=components,
+        centre=centre,
         error=0.0,
         error_deviation=0.0,
         rows=len(held),
@@ -203,6 +201,17 @@ def fit_reconstruction(baseline: pa.Table, *, seed: int = SEED) -> Reconstructio
         error_deviation=float(errors.std(ddof=1)),
         rows=len(held),
     )
+
+
+def principal_components(rows: Floats, variance: float = VARIANCE) -> tuple[Floats, Floats]:
+    """The centre of rows, shape (columns,), and the first directions that keep this share of their variance, one a line.
+
+    As scikit-learn's PCA(n_components=variance), up to a direction's sign; that takes seconds to import.
+    """
+    centre = rows.mean(axis=0)
+    _, singular, directions = np.linalg.svd(rows - centre, full_matrices=False)
+    kept = np.cumsum(singular**2) / np.sum(singular**2)
+    return centre, directions[: int(np.searchsorted(kept, variance, side="right")) + 1]
 
 
 def reconstruction_shift(baseline: Reconstruction, window: pa.Table) -> ReconstructionShift:
