@@ -1,9 +1,9 @@
 """What a drift check costs: CPU seconds and peak memory, beside the bare Parquet read, Evidently and NannyML.
 
 Twenty columns (12 of normal numbers, 4 of whole numbers, 4 of 50 categories), a reference and a current table of as many
-rows. Each way is a fresh process, started anew for each sample, in turn; its CPU time and peak memory are the kernel's (wait4),
-start-up included. Millrace is two processes, `baseline` and `drift`, which a user runs as two jobs: their CPU time is added
-up, of their memory the larger counts. The peers run with their defaults, in an environment of their own.
+rows. Each way is a fresh process, started anew for each sample, in turn, start-up included (`processes`). Millrace is two
+processes, `baseline` and `drift`, which a user runs as two jobs: their CPU time is added up, of their memory the larger
+counts. The peers run with their defaults, in an environment of their own.
 
 Then, without peers: Millrace's memory at 1 and 10 million rows (`--flat 1,10,100` if there is room and time), and the time
 to merge 1,000 stored profiles of 2,000 rows.
@@ -15,9 +15,7 @@ to merge 1,000 stored profiles of 2,000 rows.
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +29,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.figures import Figure, emit, ratio, verdict
 from benchmarks.peer import HERE, interpreter
+from benchmarks.processes import Taken, measured
 from millrace.profiling.dataset import PARQUET_BATCH_ROWS, read_into
 from millrace.profiling.profile import DatasetProfile
 from millrace.profiling.profile_file import StoredProfile, identity, read_profile, write_profile
@@ -42,11 +41,8 @@ READ = (
     f"    with pq.ParquetFile(f'{{sys.argv[1]}}/{{side}}/rows.parquet', pre_buffer=False) as file:\n"
     f"        for batch in file.iter_batches({PARQUET_BATCH_ROWS}): pass\n"
 )
-TIMEOUT_SECONDS = 900
 READ_TARGET, EVIDENTLY_TARGET, NANNYML_TARGET = 3.5, 20, 5
 MEMORY_TARGET, FLAT_TARGET, MERGE_TARGET_SECONDS = 0.2, 1.2, 1.0
-Sample = tuple[float, float]
-"""CPU seconds and peak MiB."""
 
 
 def write_table(path: Path, rows: int, seed: int) -> None:
@@ -67,43 +63,20 @@ def write_table(path: Path, rows: int, seed: int) -> None:
         writer.close()
 
 
-def measured(command: Sequence[str | Path], folder: Path) -> Sample:
-    """What one process and its children took.
-
-    Raises:
-        SystemExit: it failed, or took too long.
-    """
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen([str(part) for part in command], cwd=folder, stdout=said, stderr=said)
-        deadline = time.monotonic() + TIMEOUT_SECONDS
-        while True:
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if pid:
-                break
-            if time.monotonic() > deadline:
-                process.kill()
-                raise SystemExit(f"{' '.join(map(str, command))} took longer than {TIMEOUT_SECONDS} s")
-            time.sleep(0.02)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
-            said.seek(0)
-            raise SystemExit(f"{' '.join(map(str, command))} failed:\n{said.read().decode()[-3000:]}")
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-
-
-def millrace(folder: Path) -> Sample:
+def millrace(folder: Path) -> Taken:
+    """Both jobs: times added up, the larger memory."""
     monitoring = (sys.executable, "-m", "millrace.monitoring")
     shutil.rmtree(folder / "baseline", ignore_errors=True)
     made = measured([*monitoring, "baseline", "--data", "reference", "--output", "baseline"], folder)
     held = measured([*monitoring, "drift", "--data", "current", "--baseline", "baseline", "--output", "report"], folder)
-    return made[0] + held[0], max(made[1], held[1])
+    return Taken(made.wall + held.wall, made.cpu + held.cpu, max(made.memory, held.memory), held.said)
 
 
 def compare(folder: Path, rows: int, samples: int, peers: bool) -> dict[str, dict[str, Figure]]:
     """CPU and memory of every way, in turn."""
     for seed, side in enumerate(("reference", "current")):
         write_table(folder / side / "rows.parquet", rows, seed)
-    taken: dict[str, list[Sample]] = {}
+    taken: dict[str, list[Taken]] = {}
     for _ in range(samples):
         taken.setdefault("Parquet read", []).append(measured([sys.executable, "-c", READ, folder], folder))
         taken.setdefault("Millrace", []).append(millrace(folder))
@@ -112,8 +85,8 @@ def compare(folder: Path, rows: int, samples: int, peers: bool) -> dict[str, dic
             taken.setdefault(peer, []).append(measured([interpreter("monitoring"), script, peer, folder], folder))
     return {
         way: {
-            "cpu": Figure.of([cpu for cpu, _ in found], "s"),
-            "memory": Figure.of([memory for _, memory in found], "MiB"),
+            "cpu": Figure.of([one.cpu for one in found], "s"),
+            "memory": Figure.of([one.memory for one in found], "MiB"),
         }
         for way, found in taken.items()
     }
@@ -136,7 +109,7 @@ def show(rows: int, figures: Mapping[str, Mapping[str, Figure]]) -> None:
             )
 
 
-def flat(folder: Path, millions: Sequence[int]) -> dict[int, Sample]:
+def flat(folder: Path, millions: Sequence[int]) -> dict[int, Taken]:
     """CPU and memory of a baseline at several sizes."""
     found = {}
     for size in millions:
@@ -145,9 +118,9 @@ def flat(folder: Path, millions: Sequence[int]) -> dict[int, Sample]:
             [sys.executable, "-m", "millrace.monitoring", "baseline", "--data", "flat", "--output", "flat-baseline"],
             folder,
         )
-        print(f"  a profile of {size} million rows: {found[size][0]:.1f} CPU s, {found[size][1]:.0f} MiB")
+        print(f"  a profile of {size} million rows: {found[size].cpu:.1f} CPU s, {found[size].memory:.0f} MiB")
     if len(found) > 1:
-        first, last = found[min(found)][1], found[max(found)][1]
+        first, last = found[min(found)].memory, found[max(found)].memory
         print(f"  memory at {max(found)} million rows over {min(found)} million: {verdict(last / first, FLAT_TARGET)}")
     return found
 
@@ -189,7 +162,16 @@ def main() -> None:
         sizes = flat(folder, [int(size) for size in options.flat.split(",") if size])
         read, merged = merging(folder, options.profiles)
     results = {way: {name: figure.median for name, figure in found.items()} for way, found in figures.items()}
-    emit("drift_cost", {"rows": options.rows, **results, "flat": sizes, "read_profiles": read, "merge": merged})
+    emit(
+        "drift_cost",
+        {
+            "rows": options.rows,
+            **results,
+            "flat": {size: one[:3] for size, one in sizes.items()},
+            "read_profiles": read,
+            "merge": merged,
+        },
+    )
 
 
 if __name__ == "__main__":

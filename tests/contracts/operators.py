@@ -252,7 +252,8 @@ def _transform(place: Place) -> Arguments:
 def _gate(place: Place) -> Arguments:
     return {
         "suite": "tests.contracts.job_code.suites:ages", "data": place.data, "gate": "ages", "packages": CODE,
-        "settings": {"lowest": 18}, "instance_type": SMALL, "poll_seconds": 0.5,
+        "settings": {"lowest": 18}, "model": place.model, "window": "2026-11-21", "instance_type": SMALL,
+        "poll_seconds": 0.5,
     }  # fmt: skip
 
 
