@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk.bases.branch import BranchMixIn
-from airflow.sdk.exceptions import AirflowFailException
 
 from millrace.retraining.record import Record
 from millrace.sagemaker.deployment import Deployment
 from millrace.verdict import Verdict
+from operators.gates import refuse_unless_passed
 from operators.history import RUN_TIME, history_of, publish_page, window_end, written_by
 from operators.links import DataDocsLink, HistoryLink, JobLink, object_page
 from operators.processing import ProcessingOperator, split_uri
@@ -122,11 +122,9 @@ class QualityGateOperator(ProcessingOperator, BranchMixIn):
         self.publish(context, data_docs=docs, **{DataDocsLink.xcom_key_name: object_page(self._s3, docs)})
         if self.model is not None:
             self._record(self.model, verdict, docs, context)
+        if self.on_fail == "fail":
+            refuse_unless_passed(verdict, docs)
         findings = "\n".join(f"- {finding.subject}: {finding.message}" for finding in verdict.findings[:20])
-        if not verdict.passed and self.on_fail == "fail":
-            raise AirflowFailException(
-                f"the gate {verdict.gate!r} did not pass: {verdict.summary}\n{findings}\nThe report: {docs}"
-            )
         if findings:
             self.log.warning("the gate %r: %s\n%s\nThe report: %s", verdict.gate, verdict.summary, findings, docs)
         return {"data_docs": docs}

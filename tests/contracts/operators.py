@@ -28,6 +28,7 @@ from operators.challenge import ChallengeOperator
 from operators.delete import DeleteEndpointOperator
 from operators.deploy import DeployEndpointOperator
 from operators.drift import DriftBaselineOperator, DriftMonitorOperator
+from operators.gates import BaselineGateOperator, FairnessGateOperator
 from operators.invoke import InvokeEndpointOperator
 from operators.model_quality import ModelQualityOperator
 from operators.processing import ProcessingOperator
@@ -334,6 +335,31 @@ SUBJECTS: Sequence[Subject] = (
         nonsense=({"inputs": {"data": ""}}, {"inputs": {"data": "None"}}),
         fed="data",
         mapped=("settings", lambda place: [{"lowest": 1}, {"lowest": 2}]),
+    ),
+    Subject(
+        operator=BaselineGateOperator,
+        told=lambda place: {
+            "check": "schema", "data": place.data, "model": place.champion, "instance_type": SMALL, "poll_seconds": 0.5,
+        },
+        kind=PROCESSING,
+        wrong={"check": "smell"},
+        said="check is 'smell'; it must be one of schema, skew",
+        nonsense=({"inputs": {"data": ""}}, {"model": "None"}),
+        fed="data",
+        mapped=("data", lambda place: [place.data, place.lines]),
+    ),
+    Subject(
+        operator=FairnessGateOperator,
+        told=lambda place: {
+            "data": place.data, "facet": ("age", ("20", "21")), "label": ("height", ("150", "151", "152")),
+            "ranges": {"CI": (-1, 1)}, "instance_type": SMALL, "poll_seconds": 0.5,
+        },
+        kind=PROCESSING,
+        wrong={"facet": ("age", ())},
+        said="name at least one value of the column 'age'",
+        nonsense=({"inputs": {"data": ""}},),
+        fed="data",
+        mapped=("data", lambda place: [place.data, place.lines]),
     ),
     Subject(
         operator=DriftBaselineOperator,

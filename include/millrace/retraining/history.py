@@ -17,7 +17,7 @@ from millrace.retraining.record import MAX_BYTES, Record, RecordError, parse
 
 PAGE = "index.html"
 RECORDS = "records/"
-MAX_RECORDS = 2000
+MAX_RECORDS = 500
 """The newest that are read."""
 READERS = 8
 

@@ -8,6 +8,7 @@ from operators.challenge import ChallengeOperator
 from operators.delete import DeleteEndpointOperator
 from operators.deploy import DeployEndpointOperator
 from operators.drift import DriftBaselineOperator, DriftMonitorOperator
+from operators.gates import BaselineGateOperator, FairnessGateOperator
 from operators.invoke import InvokeEndpointOperator
 from operators.model_quality import ModelQualityOperator
 from operators.processing import ProcessingOperator
@@ -70,6 +71,11 @@ def every_operator() -> None:
         task_id="monitor", data=table.output["table"], model=MODEL, asset=Asset("ages_drift"), alias="ages_drift_found",
         **SMALL,
     )  # fmt: skip
+    schema = BaselineGateOperator(task_id="schema", check="schema", data=table.output["table"], model=MODEL, **SMALL)
+    fairness = FairnessGateOperator(
+        task_id="fairness", data=table.output["table"], facet=("age", ("20", "21")), label=("height", ("150", "151")),
+        ranges={"CI": (-1, 1)}, **SMALL,
+    )  # fmt: skip
     quality = ModelQualityOperator(
         task_id="quality", model=MODEL, version=register.output["version"], predictions=table.output["predictions"],
         ground_truth=table.output["labels"], id_column="id", label_column="label", probability_column="probability",
@@ -85,7 +91,7 @@ def every_operator() -> None:
     reconcile = ReconcileOperator(task_id="reconcile", stop=True)
     delete = DeleteEndpointOperator(task_id="delete", endpoint=MODEL, poll_seconds=1)
     chain(table, gate, train, evaluate, metric_gate, register, approve, deploy, invoke, baseline, score, monitor,
-          quality, challenge, promote, reconcile, delete)  # fmt: skip
+          schema, fairness, quality, challenge, promote, reconcile, delete)  # fmt: skip
 
 
 every = every_operator()
