@@ -145,3 +145,20 @@ def test_columns_that_no_longer_go_together_are_drift_though_each_keeps_its_dist
         assert "and columns no longer go together as they did" in spoken.summary
         assert [finding.subject for finding in spoken.findings] == ["columns together"]
         assert spoken.findings[0].message.partition(" from ")[0] in page
+
+
+def test_columns_of_nothing_are_no_error_and_losing_all_values_is_drift(tmp_path: Path) -> None:
+    for name, lines in {
+        "first": ["a,b,c", *(f"{row % 7},,{row}" for row in range(200))],
+        "input/data": ["a,b,c", *(f",,{row}" for row in range(200))],
+    }.items():
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "rows.csv").write_text("\n".join(lines) + "\n")
+    made = job(tmp_path, "baseline", "--data", "first", "--output", "input/baseline")
+    assert made.returncode == 0, made.stderr
+    ended = job(tmp_path, "drift")
+    assert ended.returncode == 0, ended.stderr
+    spoken = verdict.parse((tmp_path / "output/report" / verdict.FILE_NAME).read_text())
+    assert not spoken.passed
+    assert {finding.subject for finding in spoken.findings} <= {"a", "columns together"}
+    assert any("no value is left" in finding.message for finding in spoken.findings)

@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Iterable
 
-from millrace.job_exit import exit_status
+from millrace.job_exit import exit_status, leave
 from millrace.monitoring.commands import NAMES
 
 
@@ -36,4 +36,4 @@ def _parser(names: Iterable[str]) -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

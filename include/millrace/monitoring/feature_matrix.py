@@ -53,6 +53,8 @@ class Encoding:
             raise DatasetError(
                 f"the rows have no column {name!r}, which the baseline has; give it, or leave it out there"
             )
+        if pa.types.is_null(table[name].type):  # a file in which the column has no value at all
+            return np.full(table.num_rows, np.nan)
         if how.categories is None and not _is_number(table[name].type):
             raise DatasetError(
                 f"column {name!r} holds {table[name].type}, and the baseline held numbers; write it as numbers"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from millrace.job_exit import exit_status
+from millrace.job_exit import exit_status, leave
 from millrace.quality.commands import COMMANDS, DEFAULT
 
 
@@ -34,4 +34,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

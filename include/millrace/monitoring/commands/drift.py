@@ -17,6 +17,7 @@ from millrace.monitoring.drift import ALPHA, DRIFT_SHARE, DriftResult, decide
 from millrace.monitoring.multivariate import ReconstructionShift
 from millrace.monitoring.sample import Reservoir
 from millrace.profiling import constraints_file, profile_file, statistics_file
+from millrace.profiling.errors import DatasetError
 from millrace.profiling.summary import DatasetSummary
 from millrace.verdict import FILE_NAME as VERDICT
 from millrace.verdict import Finding, Verdict
@@ -107,7 +108,12 @@ def _together(folder: Path, sample: Reservoir) -> ReconstructionShift | None:
     rows = sample.rows()
     if rows.num_rows < multivariate.LEAST_ROWS:
         return None
-    return multivariate.reconstruction_shift(multivariate.read_reconstruction(folder), rows)
+    fit = multivariate.read_reconstruction(folder)
+    try:
+        return multivariate.reconstruction_shift(fit, rows)
+    except DatasetError as error:  # the columns one by one have been judged: that verdict must not be lost
+        print(f"how columns go together was not looked at: {error}")
+        return None
 
 
 def _not_judged(rows: int, least: int) -> Verdict:
