@@ -199,7 +199,8 @@ class DriftMonitorOperator(ProcessingOperator):
         windows = [*decision.evidence, record]
         return {
             "model": self.model, "summary": record.summary, "why": record.why, "champion": record.champion,
-            "windows": [one.subject for one in windows], "data": [one.links["data"] for one in windows],
+            "windows": [one.subject for one in windows],
+            "data": [one.links["data"] for one in windows if "data" in one.links],
             "report": record.links.get("report"), "history": history.page_uri,
         }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """When drift asks for a retraining."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -60,6 +61,16 @@ def test_the_reasons_and_the_evidence() -> None:
 def test_windows_of_another_champion_are_no_evidence() -> None:
     policy = RetrainingPolicy(drifted=2, windows=2)
     assert decide("drifted", day(1), "2", history("d", policy, champion="1"), policy).action == "hold"
+
+
+def test_a_window_that_was_judged_twice_counts_once_and_as_it_was_judged_last() -> None:
+    policy = RetrainingPolicy(drifted=2, windows=2)
+    [first] = history("d", policy)
+    again = replace(first, outcome="stable")
+    assert decide("drifted", day(1), "1", [again, first], policy).action == "retrain"
+    assert decide("drifted", day(1), "1", [first, again], policy).action == "hold"
+    three = RetrainingPolicy(drifted=3, windows=3)
+    assert decide("drifted", day(1), "1", [first, first], three).action == "hold"
 
 
 def test_a_late_window_starts_nothing() -> None:

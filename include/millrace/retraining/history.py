@@ -20,6 +20,7 @@ RECORDS = "records/"
 MAX_RECORDS = 500
 """The newest that are read."""
 READERS = 8
+TIME_CHARACTERS = len("20261121T000000Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class History:
         return None if key is None else self._read(key)
 
     def records(self) -> Sequence[Record]:
-        """All records, the oldest first.
+        """All records, the oldest first; those of one time as they were written.
 
         Raises:
             RecordError: an object is no record; the message names it.
@@ -67,8 +68,12 @@ class History:
         self.s3.put_object(Bucket=self.bucket, Key=f"{self.folder}{PAGE}", Body=body.encode(), ContentType="text/html")
 
     def _keys(self) -> list[str]:
-        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.folder + RECORDS)
-        return [found["Key"] for listed in pages for found in listed.get("Contents", [])]
+        """Of all records, by the time that they are about; those of one time as they were written."""
+        prefix = self.folder + RECORDS
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix)
+        found = [one for listed in pages for one in listed.get("Contents", [])]
+        found.sort(key=lambda one: (one["Key"][: len(prefix) + TIME_CHARACTERS], one["LastModified"]))
+        return [one["Key"] for one in found]
 
     def _read(self, key: str) -> Record:
         with self.s3.get_object(Bucket=self.bucket, Key=key)["Body"] as body:

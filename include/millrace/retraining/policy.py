@@ -56,9 +56,10 @@ def decide(
         outcome: of the window: `stable`, `drifted` or `not judged`.
         at: the window's end.
         champion: the version that it was compared with; windows compared with another one say nothing about this one.
-        earlier: the model's history without this window, in any order.
+        earlier: the model's history; of two records of one window the later one in the sequence counts.
     """
-    windows = sorted((one for one in earlier if one.kind == "window"), key=lambda one: one.at)
+    of_time = {one.at: one for one in earlier if one.kind == "window"}
+    windows = [of_time[when] for when in sorted(of_time)]
     if outcome != "drifted":
         return Decision(action="none", why="there is no drift" if outcome == "stable" else "the window was not judged")
     if windows and windows[-1].at > at:
@@ -70,7 +71,7 @@ def decide(
     words = f"drift in {seen} of the last {len(recent) + 1} windows"
     if seen < policy.drifted:
         return Decision(action="hold", why=f"{words}; {policy.drifted} of {policy.windows} are needed")
-    asked = [one.at for one in windows if one.action == "retrain"]
+    asked = sorted(one.at for one in earlier if one.action == "retrain")
     if asked and at - asked[-1] < policy.cool_down:
         until = asked[-1] + policy.cool_down
         return Decision(
