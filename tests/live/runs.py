@@ -86,7 +86,11 @@ class TaskRun:
         return str(self.live.api.run(self.dag_id, self.run_id)["state"])
 
     def let_finish(self) -> None:
-        """Its jobs wait no longer, neither the one that runs nor a later one."""
+        """Its jobs wait no longer, neither the one that runs nor a later one.
+
+        Where attempts are counted, wait with this until a deferred task is watched: a trigger that fires while a slow
+        scheduler has not yet heard of the deferral costs an attempt (docs/decisions/0016).
+        """
         self.live.gates.open(self._gate)
 
     def until(self, *states: str, seconds: float = SECONDS) -> str:

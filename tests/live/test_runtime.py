@@ -51,6 +51,7 @@ def test_throttled_for_a_minute(live: LiveAirflow, case: Case) -> None:
     time.sleep(THROTTLED_SECONDS)
     befallen = {line.operation for line in fault_plan.dealt(live.runtime.data_dir) if line.rule == rule.id}
     assert {"DescribeProcessingJob"} <= befallen
+    submitting.until_watched()
     for run in (deferred, in_worker, submitting):
         run.let_finish()
         assert run.end() == "success"

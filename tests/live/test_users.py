@@ -62,6 +62,8 @@ def test_finished_task_cleared(live: LiveAirflow, case: Case, way: str, jobs: in
     """The user clears a task that has succeeded: asked for again, it is paid for again; with on_clear="adopt" it is not."""
     run = start(live, way)
     case.watch(run)
+    if way != "in_worker":
+        run.until_watched()
     run.let_finish()
     assert run.end() == "success"
     assert run.generations() == [(0, "Completed")]

@@ -55,6 +55,7 @@ def test_answer_to_create_lost(live: LiveAirflow, case: Case) -> None:
     run = start(live, "lost_answer")
     case.watch(run)
     live.until_dealt(rule)
+    run.until_watched()
     run.let_finish()
     assert run.end() == "success"
     assert run.generations() == [(0, "Completed")]
@@ -85,6 +86,8 @@ def test_worker_killed_while_it_reads_the_result(live: LiveAirflow, case: Case, 
     """The job has completed and the operator reads its result: kill -9 of both processes of the worker."""
     run = start(live, way)
     case.watch(run)
+    if way == "slow_result_deferred":
+        run.until_watched()
     run.let_finish()
     run.until_log("reading the result")
     assert run.generations() == [(0, "Completed")]
