@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 
-.PHONY: demo test lint unit checks e2e e2e-pipelines e2e-matrix bench up down status logs setup lock clean
+.PHONY: demo test lint unit checks e2e e2e-pipelines e2e-matrix e2e-lending bench up down status logs setup lock clean
 
 setup: $(VENV)/.installed
 
@@ -44,7 +44,11 @@ e2e: setup
 # Only the files that have some: to collect all the others takes each process longer than some of these tests.
 e2e-pipelines:
 	$(BIN)/python -m pytest -m e2e --numprocesses 2 --dist loadfile --durations 10 \
-	    $$(grep --recursive --files-with-matches --include 'test_*.py' 'mark\.e2e' tests | grep --invert-match tests/live)
+	    $$(grep --recursive --files-with-matches --include 'test_*.py' 'mark\.e2e' tests | grep --invert-match 'tests/live\|test_lending')
+
+# Not part of `test`: a third Airflow beside the two of e2e is more than two cores carry. About five minutes.
+e2e-lending: setup
+	$(BIN)/python -m pytest tests/e2e/test_lending.py
 
 e2e-matrix:
 	$(BIN)/python -m pytest -m e2e tests/live

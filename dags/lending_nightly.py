@@ -32,7 +32,8 @@ DAY = "{{ params.day or (dag_run.logical_date or dag_run.run_after) | ds }}"
 @dag(
     schedule=CronTriggerTimetable("0 1 * * *", timezone="UTC", run_immediately=False),
     catchup=False,
-    default_args={"retries": 1, "max_cost": LIMIT},
+    # A retry adopts the job that still runs.
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=20), "max_cost": LIMIT},
     max_active_runs=1,  # a night is judged after the one before it
     tags=["lending"],
     doc_md=__doc__,

@@ -10,6 +10,8 @@
 Runs when drift has lasted, and by hand. Nobody is asked: the challenge decides.
 """
 
+from datetime import timedelta
+
 from airflow.sdk import Asset, Param, chain, dag
 
 from operators.challenge import ChallengeOperator
@@ -31,7 +33,8 @@ WINDOWS = {
 @dag(
     schedule=[Asset("lending_drift")],
     catchup=False,
-    default_args={"retries": 1, "max_cost": LIMIT},
+    # A retry adopts the job that still runs.
+    default_args={"retries": 1, "retry_delay": timedelta(seconds=20), "max_cost": LIMIT},
     max_active_runs=1,
     tags=["lending"],
     doc_md=__doc__,

@@ -14,7 +14,6 @@ from millrace.cli.stack import Stack
 from tests.runtime.process import until
 
 ENDED = ("success", "failed")
-LENDING = ("lending_nightly", "lending_training")
 
 
 class Pipelines:
@@ -24,7 +23,7 @@ class Pipelines:
         self.stack = stack
         self.api = api
         self.layout = stack.layout
-        for dag_id in ("digits_training", "digits_scoring", "digits_monitoring", *LENDING, "waiting"):
+        for dag_id in ("digits_training", "digits_scoring", "digits_monitoring", "waiting"):
             until(lambda dag_id=dag_id: api.has_dag(dag_id), 120, f"{dag_id} is parsed")  # type: ignore[misc]
             api.unpause(dag_id)
         assert api.import_errors() == []
