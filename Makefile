@@ -61,6 +61,8 @@ bench: setup
 	$(BIN)/python -m benchmarks.runtime_s3
 	$(BIN)/python -m benchmarks.runtime_jobs
 	$(BIN)/python -m benchmarks.control_plane
+	$(BIN)/python -m benchmarks.gate_cost
+	$(BIN)/python -m benchmarks.drift_cost
 
 up down status: setup
 	@$(BIN)/millrace $@

@@ -90,7 +90,7 @@ def duckdb(path: str, suite: list[dict[str, Any]]) -> list[str]:
     parts = [
         rules[one["type"]].format(**one["kwargs"], values=tuple(one["kwargs"].get("value_set", ()))) for one in said
     ]
-    held = db.sql(f"select {', '.join(parts)} from '{path}'").fetchone()
+    [held] = db.sql(f"select {', '.join(parts)} from '{path}'").fetchall()
     return [one["type"] for one, holds in zip(said, held, strict=True) if not holds]
 
 
