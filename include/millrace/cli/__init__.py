@@ -136,8 +136,7 @@ def demo(
     nights: Annotated[int, typer.Option(min=1, max=60, help="of lending")] = 30,
 ) -> None:
     """Bring everything up, run the pipelines from end to end, and print what came out; leaves it up."""
-    from . import demo as digits
-    from . import lending
+    from . import digits, lending
     from .stage import DemoFailed, Stage
 
     if pipeline not in ("digits", "lending"):
