@@ -158,6 +158,21 @@ def test_storage_that_is_away_keeps_the_segment(
     assert len(list(objects.list_keys("bucket"))) == 1
 
 
+def test_segment_that_cannot_be_read_is_kept_and_holds_up_no_other(
+    tmp_path: Path, objects: ObjectStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "captured"
+    written(folder, inference(0))
+    broken = folder / "0.done"
+    broken.write_bytes(b"no header\n")
+    store = CaptureStore(folder, OwnStorage(objects))
+    store.start()
+    store.stop()
+    assert len(list(objects.list_keys("bucket"))) == 1
+    assert list(folder.iterdir()) == [broken]
+    assert "captured data in 0.done are stored later" in caplog.text
+
+
 def test_line_has_the_form_that_sagemaker_documents() -> None:
     line = line_of(inference(0, b"\xff", inference_id="mine"))
     assert line == {

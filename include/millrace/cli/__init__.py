@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -29,6 +30,13 @@ app.command("cost")(cost_command)
 app.command("coverage")(coverage_command)
 app.command("explain-cache")(explain_cache)
 console = Console(soft_wrap=not sys.stdout.isatty())
+
+
+class Demonstration(StrEnum):
+    """What `millrace demo` plays."""
+
+    DIGITS = "digits"
+    LENDING = "lending"
 
 
 def _say(line: str) -> None:
@@ -131,16 +139,14 @@ def run(
 @app.command()
 def demo(
     pipeline: Annotated[
-        str, typer.Argument(help="digits, or lending: a month of nights whose world changes")
-    ] = "digits",
+        Demonstration, typer.Argument(help="digits, or lending: a month of nights whose world changes")
+    ] = Demonstration.DIGITS,
     nights: Annotated[int, typer.Option(min=1, max=60, help="of lending")] = 30,
 ) -> None:
     """Bring everything up, run the pipelines from end to end, and print what came out; leaves it up."""
     from . import digits, lending
-    from .stage import DemoFailed, Stage
+    from .stage import Stage
 
-    if pipeline not in ("digits", "lending"):
-        raise DemoFailed(f"there is no demonstration {pipeline!r}; there are digits and lending")
     started = time.monotonic()
     stack = _stack()
     if stack.is_up():
@@ -149,7 +155,7 @@ def demo(
         stack.up()
     seconds = {"starting": time.monotonic() - started}
     stage = Stage(stack.layout, console)
-    if pipeline == "lending":
+    if pipeline is Demonstration.LENDING:
         lending.play(stage, nights)
     else:
         digits.play(stage)

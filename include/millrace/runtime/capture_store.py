@@ -64,7 +64,8 @@ class CaptureStore:
             pause = LOOK_SECONDS if self._store_all() else AWAY_SECONDS
 
     def _store_all(self) -> bool:
-        """Store every complete segment; False when S3 does not take them now."""
+        """Store every complete segment; False when some are left. One that cannot be stored does not hold up the others."""
+        stored = True
         for path in sorted(self._folder.glob(f"*{DONE}")):
             try:
                 self._store(path)
@@ -74,8 +75,8 @@ class CaptureStore:
                 return False
             except Exception:
                 log.exception("captured data in %s are stored later", path.name)
-                return False
-        return True
+                stored = False
+        return stored
 
     def _store(self, segment: Path) -> None:
         groups: dict[str, list[CapturedInference]] = defaultdict(list)
