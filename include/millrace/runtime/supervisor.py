@@ -21,10 +21,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from . import capacity, faults, outcomes, trees
+from . import capacity, faults, job_trees, outcomes, trees
 from .database import Resource
 from .errors import JobFailed
 from .folder_sync import FolderSync
@@ -40,8 +39,6 @@ BUSY_SECONDS, QUEUE_SECONDS, IDLE_SECONDS, SYNC_SECONDS = 0.02, 1.0, 5.0, 1.0
 AWAY_SECONDS, AGAIN_SECONDS = 3600, 2.0
 """How long a step is tried again when the S3 does not answer, and the pause before it is."""
 MAX_RUNTIME, MAX_WAIT = "MaxRuntimeExceeded", "MaxWaitTimeExceeded"
-TREES = ("ml", "inputs", "feed", "source", "tmp", "spec.json", "spec.tmp")
-"""What an instance works on; the last two hold its keys, where a start was cut off."""
 LAUNCHER_TAG, TAG_CHARACTERS = "millrace:launcher", 256
 
 
@@ -133,7 +130,7 @@ class Supervisor:
         active = {running.job.document["id"] for running in self._running.values()}
         for folder in (self._host.config.data_dir / "jobs").glob("*"):
             if folder.name not in active:
-                _remove_trees(folder)
+                job_trees.remove(job_trees.every_start(folder))
 
     def stop(self) -> None:
         """End the loop; jobs go on under their shims."""
@@ -456,7 +453,7 @@ class Supervisor:
         now = self._host.clock.now()
         ran = outcomes.longest(_ended(running))
         lease = lease_from(running.job.document["lease"])
-        folder = self._host.instance_folder(running.job, 0).parent
+        over = [instance.folder for instance in running.instances]
 
         def edit(document: dict[str, Any]) -> None:
             document["phase"] = "queued"
@@ -474,7 +471,7 @@ class Supervisor:
         self._change(running, edit)
         self._free(lease)
         running.reset()
-        self._pool.submit(_remove_trees, folder)
+        self._pool.submit(job_trees.remove, over)
 
     def _last_look(self, running: Running) -> bool:
         """See the last changes of synced folders to S3; True when that is done."""
@@ -564,7 +561,7 @@ class Supervisor:
         elif "lease" in job.document:
             self._free(lease_from(job.document["lease"]))
         self._pool.submit(self._pools.drop_cache, running.job)
-        self._pool.submit(_remove_trees, self._host.folder(job))
+        self._pool.submit(job_trees.remove, job_trees.every_start(self._host.folder(job)))
 
     def _free(self, lease: Lease) -> None:
         """Give a lease back, and look at once at those who wait for one."""
@@ -599,12 +596,6 @@ def _tell_gpus(instance_type: str, instance: Instance, lease: Lease, index: int)
 def _look(syncs: list[FolderSync], *, final: bool) -> None:
     for sync in syncs:
         sync.look(final=final)
-
-
-def _remove_trees(folder: Path) -> None:
-    """Remove what instances worked on; their logs, metrics and exit statuses stay."""
-    instances = (*folder.glob("algo-*"), *folder.glob("restart-*/algo-*"))
-    trees.remove(instance / name for instance in instances for name in TREES)
 
 
 def _ended(running: Running) -> list[Ended]:
