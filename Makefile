@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
 
-.PHONY: demo test lint unit checks e2e e2e-pipelines e2e-matrix e2e-lending bench up down status logs setup lock clean
+.PHONY: demo test lint unit checks e2e e2e-pipelines e2e-one-by-one e2e-matrix e2e-lending bench up down status logs setup lock clean
 
 setup: $(VENV)/.installed
 
@@ -33,25 +33,29 @@ unit: setup
 	$(BIN)/python -m pytest -m "not e2e" --numprocesses 3 --dist loadfile --durations 15 \
 	    tests/runtime tests/contracts tests/operators tests/sagemaker tests
 
-# Beside one another: the pipelines on the local stack, the kill matrix on a live Airflow on Postgres, and, while these wait
-# for Airflow, what needs no stack.
+# Beside one another: the pipelines on the local stack, the kill matrix on a live Airflow on Postgres and after it the lending
+# pipeline, and, while these wait for Airflow, what needs no stack.
 checks: setup
-	$(MAKE) --jobs 3 --output-sync=target e2e-matrix e2e-pipelines lint
+	$(MAKE) --jobs 3 --output-sync=target e2e-one-by-one e2e-pipelines lint
 
 e2e: setup
-	$(MAKE) --jobs 2 --output-sync=target e2e-matrix e2e-pipelines
+	$(MAKE) --jobs 2 --output-sync=target e2e-one-by-one e2e-pipelines
 
 # Only the files that have some: to collect all the others takes each process longer than some of these tests.
 e2e-pipelines:
 	$(BIN)/python -m pytest -m e2e --numprocesses 2 --dist loadfile --durations 10 \
 	    $$(grep --recursive --files-with-matches --include 'test_*.py' 'mark\.e2e' tests | grep --invert-match 'tests/live\|test_lending')
 
-# Not part of `test`: a third Airflow beside the two of e2e is more than two cores carry. About five minutes.
-e2e-lending: setup
-	$(BIN)/python -m pytest tests/e2e/test_lending.py
+# One after the other: a third Airflow beside the two of e2e is more than two cores carry.
+e2e-one-by-one:
+	$(MAKE) e2e-matrix
+	$(MAKE) e2e-lending
 
 e2e-matrix:
 	$(BIN)/python -m pytest -m e2e tests/live
+
+e2e-lending:
+	$(BIN)/python -m pytest tests/e2e/test_lending.py
 
 # Each prints ratios against a peer measured in the same run; benchmarks/README.md says what they need. About 40 minutes.
 bench: setup
