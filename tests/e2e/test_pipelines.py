@@ -197,8 +197,8 @@ def test_retry_after_a_killed_worker_adopts_the_running_job(pipelines: Pipelines
 @pytest.mark.parametrize(
     ("body", "failing", "said"),
     [
-        (b"a,b\n1,2\n", "prepare", "the source lacks the columns pixel_0, pixel_1"),
-        (b"\x00not a table", "prepare", "lacks the columns"),
+        (b"a,b\n1,2\n", "prepare", "input/source lacks the columns pixel_0, pixel_1"),
+        (b"\x00not a table", "prepare", "input/source holds no row"),
         (b"", "prepare", "no S3 object found"),
         ("outside", "data_gate", "did not pass"),
     ],
@@ -262,4 +262,4 @@ def test_failing_run_prints_its_task_its_log_and_its_jobs_log(pipelines: Pipelin
     assert done.returncode == 1
     assert "digits_training.prepare failed" in done.stdout
     assert "has failed: AlgorithmError" in done.stdout
-    assert done.stdout.count("the source lacks the columns pixel_0") >= 2, done.stdout
+    assert done.stdout.count("source lacks the columns pixel_0") >= 2, done.stdout

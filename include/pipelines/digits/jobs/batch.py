@@ -6,7 +6,6 @@ Writes `batch/` (named columns, for gates and monitoring) and `features/` (CSV w
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,10 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from millrace.job_exit import exit_status
+from millrace.profiling.table import read_table
 from millrace.verdict import Verdict
-from pipelines.digits.jobs.data import BadData, read_folder, shipped, split, write
+from pipelines.digits.jobs.data import shipped, split, write
 from pipelines.digits.settings import PIXELS
 
 DRIFT_SEED = 11
@@ -38,32 +39,25 @@ def _damage(image: Any, which: int) -> Any:
     return 16.0 - image
 
 
+def batch(kind: str) -> None:
+    source = Path("input/source")
+    frame = read_table(source, PIXELS) if source.is_dir() else split(shipped(), 0.6, 0.2, 0.2)[2][list(PIXELS)]
+    if kind == "drifted":
+        frame = drifted(frame)
+    write(frame, Path("output/batch"), "batch")
+    features = Path("output/features")
+    features.mkdir(parents=True, exist_ok=True)
+    frame.to_csv(features / "batch.csv", index=False, header=False)
+    summary = f"{len(frame)} {kind} images"
+    Verdict(gate="batch", passed=True, summary=summary, metrics={"rows": len(frame)}).write(Path("output/verdict"))
+    print(summary, flush=True)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kind", choices=("clean", "drifted"), default="clean")
-    parser.add_argument("--source", type=Path, default=Path("input/source"))
-    parser.add_argument("--output", type=Path, default=Path("output"))
     options = parser.parse_args()
-    try:
-        if options.source.is_dir():
-            frame = read_folder(options.source, labelled=False)
-        else:
-            frame = split(shipped(), 0.6, 0.2, 0.2)[2][list(PIXELS)]
-    except BadData as error:
-        print(f"ClientError: {error}", file=sys.stderr)
-        Path("../output/message").write_text(str(error))
-        return 1
-    if options.kind == "drifted":
-        frame = drifted(frame)
-    write(frame, options.output / "batch", "batch")
-    (options.output / "features").mkdir(parents=True, exist_ok=True)
-    frame.to_csv(options.output / "features" / "batch.csv", index=False, header=False)
-    summary = f"{len(frame)} {options.kind} images"
-    Verdict(gate="batch", passed=True, summary=summary, metrics={"rows": float(len(frame))}).write(
-        options.output / "verdict"
-    )
-    print(json.dumps({"rows": len(frame), "kind": options.kind}), flush=True)
-    return 0
+    return exit_status(lambda: batch(options.kind))
 
 
 if __name__ == "__main__":

@@ -1,98 +1,97 @@
-"""Evaluate a model archive on the held-back test table, with the very handlers that will serve it.
+"""Evaluate a model archive on the held-back test table, with the very server's handlers that will answer for it.
 
-Writes metrics.json (accuracy and macro scores), confusion_matrix.png and verdict.json.
+Writes metrics.json (each metric with its confidence interval), confusion_matrix.png and verdict.json.
 """
 
 from __future__ import annotations
 
-import argparse
-import importlib.util
+import io
 import json
 import sys
 import tarfile
 from pathlib import Path
-from types import ModuleType
 
 import matplotlib.pyplot as plt
 import numpy as np
-import torch
-from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
+import pandas as pd
 
+from millrace.job_exit import InputError, exit_status
+from millrace.monitoring.interval import CONFIDENCE
+from millrace.monitoring.model_quality import Classified, Codes, classification
+from millrace.monitoring.model_quality_file import described
+from millrace.profiling.table import read_table
+from millrace.serving.server import ModelHandler
 from millrace.verdict import Verdict
-from pipelines.digits.jobs.data import BadData, read_folder
 from pipelines.digits.settings import LABEL, PIXELS
 
-
-def handlers(model_dir: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("inference", model_dir / "code/inference.py")
-    if spec is None or spec.loader is None or not (model_dir / "code/inference.py").exists():
-        raise BadData("the model archive has no code/inference.py; it cannot be served")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+DIGITS = tuple(map(str, range(10)))
+CSV = "text/csv"
 
 
-def scores(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-    precision, recall, f1, _ = precision_recall_fscore_support(truth, predicted, average="macro", zero_division=0)
-    return {
-        "accuracy": float(accuracy_score(truth, predicted)),
-        "precision_macro": float(precision),
-        "recall_macro": float(recall),
-        "f1_macro": float(f1),
-        "rows": float(len(truth)),
-    }
+def model(folder: Path) -> ModelHandler:
+    """The model of the one archive under a folder.
+
+    Raises:
+        InputError: there is not one archive, or what it holds cannot be served.
+    """
+    archives = sorted(folder.rglob("*.tar.gz"))
+    if len(archives) != 1:
+        raise InputError(f"{folder} holds {len(archives)} model archives; it must be one")
+    try:
+        with tarfile.open(archives[0]) as archive:
+            archive.extractall("model", filter="data")
+        return ModelHandler(Path("model"), "inference.py")
+    except (tarfile.TarError, OSError, AttributeError) as error:
+        raise InputError(f"{archives[0].name} cannot be served: {error}") from error
 
 
-def plot_confusion(truth: np.ndarray, predicted: np.ndarray, path: Path) -> None:
-    counts = confusion_matrix(truth, predicted, labels=list(range(10)))
+def predicted(model: ModelHandler, images: pd.DataFrame) -> Codes:
+    """The digit that the model sees in each image, shape (n,)."""
+    answer, _ = model(images.to_csv(index=False, header=False).encode(), CSV, CSV)
+    found: Codes = pd.read_csv(io.BytesIO(answer), header=None)[0].to_numpy(dtype=np.int64)
+    return found
+
+
+def plot_confusion(counts: np.ndarray, path: Path) -> None:
     figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
     image = axes.imshow(counts, cmap="Blues")
     for row, column in np.ndindex(counts.shape):
         if counts[row, column]:
             colour = "white" if counts[row, column] > counts.max() / 2 else "black"
-            axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=colour)
+            axes.text(column, row, f"{counts[row, column]:.0f}", ha="center", va="center", color=colour)
     axes.set(
         xticks=range(10), yticks=range(10), xlabel="predicted", ylabel="true",
-        title=f"Confusion matrix, {len(truth)} held-back digits",
+        title=f"Confusion matrix, {counts.sum():.0f} held-back digits",
     )  # fmt: skip
     figure.colorbar(image, label="images")
     figure.savefig(path, dpi=110)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=Path, default=Path("input/model"))
-    parser.add_argument("--data", type=Path, default=Path("input/test"))
-    parser.add_argument("--output", type=Path, default=Path("output/evaluation"))
-    options = parser.parse_args()
-    unpacked = Path("model")
-    try:
-        archives = sorted(options.model.rglob("*.tar.gz"))
-        if len(archives) != 1:
-            raise BadData(f"there must be one model archive, and there are {len(archives)}")
-        with tarfile.open(archives[0]) as archive:
-            archive.extractall(unpacked, filter="data")
-        module = handlers(unpacked)
-        frame = read_folder(options.data, labelled=True)
-    except (BadData, tarfile.TarError) as error:
-        print(f"ClientError: {error}", file=sys.stderr)
-        Path("../output/message").write_text(str(error))
-        return 1
-    pixels = torch.tensor(frame[list(PIXELS)].to_numpy(dtype="float32"))
-    predicted = module.predict_fn(pixels, module.model_fn(str(unpacked)))[:, 0].numpy().astype(int)
-    truth = frame[LABEL].to_numpy(dtype=int)
-    metrics = scores(truth, predicted)
-    options.output.mkdir(parents=True, exist_ok=True)
-    (options.output / "metrics.json").write_text(json.dumps(metrics, indent=2))
-    plot_confusion(truth, predicted, options.output / "confusion_matrix.png")
-    summary = f"accuracy {metrics['accuracy']:.4f} on {len(frame)} held-back digits"
+def evaluate() -> None:
+    frame = read_table(Path("input/test"), (*PIXELS, LABEL))
+    rows = Classified(
+        classes=DIGITS,
+        predicted=predicted(model(Path("input/model")), frame[list(PIXELS)]),
+        probabilities=None,
+        has_label=np.ones(len(frame), dtype=np.bool_),
+        actual=frame[LABEL].to_numpy(dtype=np.int64),
+    )
+    measures = classification(rows, binary=False)
+    output = Path("output/evaluation")
+    output.mkdir(parents=True)
+    metrics = {name: described(found) for name, found in measures.items()}
+    (output / "metrics.json").write_text(json.dumps(metrics, indent=2))
+    plot_confusion(rows.confusion, output / "confusion_matrix.png")
+    found = measures["accuracy"]
+    interval = f"{CONFIDENCE:.0%}: {found.lower:.4f} to {found.upper:.4f}"
+    summary = f"accuracy {found.value:.4f} ({interval}) on {len(frame)} held-back digits"
     Verdict(
-        gate="evaluation", passed=True, summary=summary, metrics=metrics,
+        gate="evaluation", passed=True, summary=summary,
+        metrics={name: found.value for name, found in measures.items()} | {"rows": len(frame)},
         artifacts={"confusion_matrix": "confusion_matrix.png", "metrics": "metrics.json"},
-    ).write(options.output)  # fmt: skip
+    ).write(output)  # fmt: skip
     print(summary, flush=True)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(evaluate))

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
-from pipelines.digits.jobs.data import BadData, read_folder, shipped, split, write
+from millrace.job_exit import exit_status
+from millrace.profiling.table import read_table
+from pipelines.digits.jobs.data import shipped, split, write
+from pipelines.digits.settings import LABEL, PIXELS
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--source", type=Path, default=Path("input/source"))
-    parser.add_argument("--output", type=Path, default=Path("output"))
-    options = parser.parse_args()
-    try:
-        if options.source.is_dir():
-            raw = read_folder(options.source, labelled=True)
-            train, test = split(raw, 0.75, 0.25)
-        else:
-            raw = shipped()
-            # A fifth of the shipped images is held back as what will arrive later: see batch.py.
-            train, test, _ = split(raw, 0.6, 0.2, 0.2)
-    except BadData as error:
-        print(f"ClientError: {error}", file=sys.stderr)
-        Path("../output/message").write_text(str(error))
-        return 1
+def ingest() -> None:
+    source = Path("input/source")
+    if source.is_dir():
+        raw = read_table(source, (*PIXELS, LABEL))
+        train, test = split(raw, 0.75, 0.25)
+    else:
+        raw = shipped()
+        # A fifth of the shipped images is held back as what will arrive later: see batch.py.
+        train, test, _ = split(raw, 0.6, 0.2, 0.2)
     for name, frame in (("raw", raw), ("train", train), ("test", test)):
-        write(frame, options.output / name, name)
-    return 0
+        write(frame, Path("output", name), name)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(ingest))

@@ -20,14 +20,14 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
+from millrace.profiling.table import read_table
 from millrace.training.environment import TrainingEnvironment
-from pipelines.digits.jobs.data import read_folder
 from pipelines.digits.jobs.network import DigitsNet
 from pipelines.digits.settings import LABEL, PIXELS
 
 
 def dataset(folder: Path) -> TensorDataset:
-    frame = read_folder(folder, labelled=True)
+    frame = read_table(folder, (*PIXELS, LABEL))
     pixels = torch.tensor(frame[list(PIXELS)].to_numpy(dtype="float32"))
     return TensorDataset(pixels, torch.tensor(frame[LABEL].to_numpy(dtype="int64")))
 

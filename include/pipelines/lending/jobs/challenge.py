@@ -14,9 +14,9 @@ import numpy as np
 
 from millrace.job_exit import InputError, exit_status
 from millrace.monitoring.challenge import compare
+from millrace.profiling.table import read_table
 from millrace.verdict import Verdict
 from pipelines.lending.jobs.scorecard import Floats, Scorecard
-from pipelines.lending.jobs.tables import read_folder
 from pipelines.lending.settings import FEATURES, LABEL
 
 
@@ -69,7 +69,7 @@ def main() -> int:
     options = parser.parse_args()
 
     def challenge() -> None:
-        loans = read_folder(Path("input/data"), (*FEATURES, LABEL))
+        loans = read_table(Path("input/data"), (*FEATURES, LABEL))
         rows = loans[list(FEATURES)].to_numpy(dtype=object)
         champion, challenger = (scorecard(Path("input", name)) for name in ("champion", "challenger"))
         if challenger is None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pipelines.lending.jobs.tables import read_folder
+from millrace.job_exit import exit_status
+from millrace.profiling.table import read_table
 from pipelines.lending.settings import FEATURES, ID
 
 
-def main() -> int:
-    frame = read_folder(Path("input/applications"), (ID, *FEATURES))
+def features() -> None:
+    frame = read_table(Path("input/applications"), (ID, *FEATURES))
     folder = Path("output/features")
     folder.mkdir(parents=True, exist_ok=True)
     frame.to_csv(folder / "applications.csv", index=False, header=False)
     print(f"wrote {len(frame)} rows", flush=True)
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_status(features))

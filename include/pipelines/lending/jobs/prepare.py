@@ -15,8 +15,8 @@ from pathlib import Path
 import pandas as pd
 
 from millrace.job_exit import InputError, exit_status
+from millrace.profiling.table import read_table
 from pipelines.lending.jobs import world
-from pipelines.lending.jobs.tables import read_folder
 from pipelines.lending.settings import FEATURES, FIRST_DAY, ID, LABEL
 
 TESTED = 0.3
@@ -30,7 +30,7 @@ def labelled(windows: list[Path], known_on: date) -> pd.DataFrame:
     if not windows:
         past = [FIRST_DAY - timedelta(days=number) for number in range(world.PAST_DAYS, 0, -1)]
         return pd.concat([world.day(when) for when in past], ignore_index=True)
-    applications = pd.concat([read_folder(window, (ID, *FEATURES)) for window in windows], ignore_index=True)
+    applications = pd.concat([read_table(window, (ID, *FEATURES)) for window in windows], ignore_index=True)
     days = applications[ID].map(world.applied_on)
     frame = applications.merge(world.labels(days.min(), days.max(), known_on), on=ID)
     if frame.empty:

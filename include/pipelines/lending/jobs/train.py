@@ -12,9 +12,9 @@ from pathlib import Path
 
 from sklearn.linear_model import LogisticRegression
 
+from millrace.profiling.table import read_table
 from millrace.training.environment import TrainingEnvironment
 from pipelines.lending.jobs.scorecard import Scorecard, matrix, scales
-from pipelines.lending.jobs.tables import read_folder
 from pipelines.lending.settings import FEATURES, LABEL
 
 
@@ -23,7 +23,7 @@ def main() -> int:
     parser.add_argument("--regularization", type=float, default=1.0, help="C of scikit-learn's LogisticRegression")
     options = parser.parse_args()
     environment = TrainingEnvironment.load()
-    loans = read_folder(environment.channel("train"), (*FEATURES, LABEL))
+    loans = read_table(environment.channel("train"), (*FEATURES, LABEL))
     rows = loans[list(FEATURES)].to_numpy(dtype=object)
     means, deviations = scales(rows)
     model = LogisticRegression(C=options.regularization, max_iter=1000)
