@@ -2,8 +2,8 @@
 
 Streams with planted changes (`millrace.monitoring.planted`) are judged window by window by Millrace's drift decision and,
 in an environment of their own, by Evidently's and NannyML's defaults, on the same rows. *Power* is the share of windows in
-which the changed column is named; *false alarms* are the shares of windows and of columns that are named where nothing has
-changed. Each answer is for one window alone: nothing waits for a second one.
+which what has changed is named; *false alarms* are the shares of windows and of columns that are named where nothing has
+changed. Each answer is for one window alone: nothing waits for a second one (`drift_delay`).
 
     python -m benchmarks.drift_power [--windows 500,2000,10000] [--repetitions 40]
     python -m benchmarks.drift_power --quick
@@ -26,31 +26,9 @@ import pyarrow.parquet as pq
 
 from benchmarks.figures import emit
 from benchmarks.peer import HERE, interpreter
-from millrace.monitoring.drift import decide
-from millrace.monitoring.planted import NO_CHANGE, Change, Stream
-from millrace.profiling.constraints_file import suggest
-from millrace.profiling.profile import DatasetProfile
+from benchmarks.planted_windows import PLANTED, TOGETHER, Baseline, reference
+from millrace.monitoring.planted import Change, Stream
 
-REFERENCE_WINDOWS = 10
-"""The reference is as long as so many windows, from days on which nothing has changed."""
-PLANTED: Sequence[tuple[str, float, str]] = (
-    (NO_CHANGE, 0.0, ""),
-    ("mean", 0.1, "score"),
-    ("mean", 0.3, "score"),
-    ("mean", 0.5, "score"),
-    ("variance", 1.25, "score"),
-    ("variance", 1.5, "score"),
-    ("shape", 0.7, "score"),
-    ("shape", 0.9, "score"),
-    ("missing", 0.02, "income"),
-    ("missing", 0.1, "income"),
-    ("category", 0.05, "region"),
-    ("category", 0.15, "region"),
-    ("correlation", 0.6, ""),
-    ("label", 0.1, "repaid"),
-    ("label", 0.3, "repaid"),
-)
-"""Kind, size, and the column that is to be named; none where no column's own distribution changes."""
 DETECTORS = ("millrace", "evidently", "nannyml")
 
 
@@ -66,7 +44,7 @@ class Cell:
     columns: int
 
     def power(self, detector: str) -> float:
-        """The share of windows in which the changed column was named."""
+        """The share of windows in which what had changed was named."""
         return float(np.mean([self.column in names for names in self.named[detector]]))
 
     def alarms(self, detector: str) -> tuple[float, float]:
@@ -76,20 +54,15 @@ class Cell:
 
 
 def millrace(reference: pa.Table, windows: Sequence[pa.Table]) -> list[list[str]]:
-    """The columns that the drift gate names: drifted, or with fewer values than the baseline."""
-    baseline = summary(reference)
+    """What the drift gate names: columns that drifted or have fewer values than the baseline, and all of them together."""
+    baseline = Baseline.of(reference)
     found = []
     for window in windows:
-        result = decide(baseline, summary(window), suggest(baseline))
-        found.append(sorted({violation.feature_name for violation in result.violations}))
+        result = baseline.judge(window)
+        names = {violation.feature_name for violation in result.violations}
+        apart = result.together is not None and result.together.drifted()
+        found.append(sorted(names | ({TOGETHER} if apart else set())))
     return found
-
-
-def summary(table: pa.Table) -> Any:
-    profile = DatasetProfile()
-    for batch in table.to_batches():
-        profile.add(batch)
-    return profile.summary()
 
 
 def peers(reference: pa.Table, windows: Sequence[pa.Table]) -> dict[str, list[list[str]]]:
@@ -108,16 +81,16 @@ def peers(reference: pa.Table, windows: Sequence[pa.Table]) -> dict[str, list[li
 
 def cells(rows: int, repetitions: int) -> Iterator[Cell]:
     """All changes at one size of the window. The peers start once, since their import takes seconds."""
-    reference = Stream(0).day(0, REFERENCE_WINDOWS * rows)
+    known = reference(rows)
     windows = [
         Stream(1 + repetition, Change(kind=kind, size=size)).day(1, rows)
         for kind, size, _ in PLANTED
         for repetition in range(repetitions)
     ]
-    named = {"millrace": millrace(reference, windows), **peers(reference, windows)}
+    named = {"millrace": millrace(known, windows), **peers(known, windows)}
     for index, (kind, size, column) in enumerate(PLANTED):
         mine = slice(index * repetitions, (index + 1) * repetitions)
-        yield Cell(kind, size, column, rows, {name: named[name][mine] for name in DETECTORS}, reference.num_columns)
+        yield Cell(kind, size, column, rows, {name: named[name][mine] for name in DETECTORS}, known.num_columns)
 
 
 def show(cell: Cell) -> None:

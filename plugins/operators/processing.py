@@ -30,6 +30,8 @@ class ProcessingOperator(JobOperator):
         module: the dotted name of the module to run.
         packages: packages of job code that travel with the job; the parts of millrace they import come along.
         inputs: name to S3 URI. An input whose URI renders to nothing is left out, unless it is one of `required_inputs`.
+        sharded: names of the inputs of which each of several instances gets other objects (SageMaker's ShardedByS3Key); of
+            the others each gets all.
         outputs: names of the output folders.
         arguments: the module's command line.
         instance_type: SageMaker's instance type, for example `ml.m5.large`.
@@ -69,6 +71,7 @@ class ProcessingOperator(JobOperator):
         max_runtime: timedelta = timedelta(hours=1),
         network_isolation: bool = False,
         required_inputs: Sequence[str] = (),
+        sharded: Sequence[str] = (),
         verdict: str | None = None,
         experiment: str | None = None,
         image: str | None = None,
@@ -77,6 +80,9 @@ class ProcessingOperator(JobOperator):
         super().__init__(**kwargs)
         if verdict is not None and verdict not in outputs:
             raise ValueError(f"verdict is {verdict!r}; it must be one of the outputs {list(outputs)}")
+        unknown = sorted(set(sharded) - set(inputs or {}))
+        if unknown:
+            raise ValueError(f"sharded names {unknown}; it must be of the inputs {list(inputs or {})}")
         if experiment is not None and verdict is None:
             raise ValueError("experiment needs verdict: the output whose metrics are to be logged")
         self.module = module
@@ -90,6 +96,7 @@ class ProcessingOperator(JobOperator):
         self.max_runtime = max_runtime
         self.network_isolation = network_isolation
         self.required_inputs = tuple(required_inputs)
+        self.sharded = tuple(sharded)
         self.verdict = verdict
         self.experiment = experiment
         self.image = image
@@ -129,6 +136,7 @@ class ProcessingOperator(JobOperator):
             arguments=arguments,
             inputs={name: uri for name, uri in inputs.items() if uri},
             outputs={name: f"{prefix}/{name}" for name in self.outputs},
+            sharded=self.sharded,
             environment=environment,
             network_isolation=self.network_isolation,
             max_runtime_seconds=int(self.max_runtime.total_seconds()),

@@ -33,7 +33,8 @@ class QualityGateOperator(ProcessingOperator, BranchMixIn):
 
     Args:
         suite: `package/name.json`, or `module:function` that returns the suite.
-        data: S3 URI of the Parquet or CSV files to look at.
+        data: S3 URI of the Parquet, CSV or JSON Lines files to look at.
+        parts: in place of `data`: what the instances of a QualityShardsOperator with the same suite and settings have seen.
         gate: what the gate is called in logs and reports.
         settings: parameters of the suite; values may be templates, and are read as JSON.
         columns: column names of CSV files that have no header.
@@ -59,7 +60,7 @@ class QualityGateOperator(ProcessingOperator, BranchMixIn):
         )
     """
 
-    template_fields: Sequence[str] = (*ProcessingOperator.template_fields, "data", "window")
+    template_fields: Sequence[str] = (*ProcessingOperator.template_fields, "data", "parts", "window")
     operator_extra_links = (JobLink(), DataDocsLink(), HistoryLink())
     ui_color = "#fff4d6"
     inherits_from_skipmixin = True
@@ -68,9 +69,10 @@ class QualityGateOperator(ProcessingOperator, BranchMixIn):
         self,
         *,
         suite: str,
-        data: Any,
         gate: str,
         packages: Sequence[str],
+        data: Any = None,
+        parts: Any = None,
         settings: Mapping[str, Any] | None = None,
         columns: Sequence[str] = (),
         on_fail: OnFail = "fail",
@@ -91,26 +93,31 @@ class QualityGateOperator(ProcessingOperator, BranchMixIn):
             )
         if not 0 <= max_quarantined <= 1:
             raise ValueError(f"max_quarantined is {max_quarantined}; it must be a share from 0 to 1")
+        if (data is None) == (parts is None):
+            raise ValueError("give either data, or the parts of it that a QualityShardsOperator has looked at")
+        if parts is not None and (quarantine or columns):
+            raise ValueError("quarantine and columns belong to the QualityShardsOperator that has read the data")
         self.data = data  # a template field of its own, so that a mapped gate comes after what makes it
+        self.parts = parts
         self.model = model
         self.window = window
         self.on_fail: OnFail = on_fail
         self.on_fail_task_ids = followed
-        arguments = ["--suite", suite, "--data", "input/data", "--output", "output/quality", "--gate", gate]
-        for name, value in (settings or {}).items():
-            arguments += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
-        for names in _chunks(columns):
-            arguments += ["--columns", names]
+        name, looked_at = ("data", data) if parts is None else ("parts", parts)
+        arguments = ["check" if parts is None else "merge", f"--{name}", f"input/{name}", "--gate", gate]
+        arguments += ["--output", "output/quality", *suite_arguments(suite, settings or {}, columns)]
         if quarantine:
-            arguments += ["--quarantine", "--max-quarantined", str(max_quarantined)]
+            arguments += ["--quarantine"]
+        if quarantine or parts is not None:
+            arguments += ["--max-quarantined", str(max_quarantined)]
         if gx_docs:
             arguments += ["--data-docs", "gx"]
         super().__init__(
             module="millrace.quality",
             packages=(*packages, "millrace.quality"),
             arguments=arguments,
-            inputs={"data": data},
-            required_inputs=("data",),
+            inputs={name: looked_at},
+            required_inputs=(name,),
             outputs=("quality", "accepted", "quarantine") if quarantine else ("quality",),
             verdict="quality",
             **kwargs,
@@ -159,6 +166,16 @@ class QualityGateOperator(ProcessingOperator, BranchMixIn):
             failing = set(self._expand_task_group_roots(context["ti"], self.on_fail_task_ids))
             self.do_branch(context, sorted(after - failing if result["passed"] else failing))
         return result
+
+
+def suite_arguments(suite: str, settings: Mapping[str, Any], columns: Sequence[str]) -> list[str]:
+    """Which suite a job of millrace.quality holds the data against, and what their columns are called."""
+    arguments = ["--suite", suite]
+    for name, value in settings.items():
+        arguments += ["--set", f"{name}={value if isinstance(value, str) else json.dumps(value)}"]
+    for names in _chunks(columns):
+        arguments += ["--columns", names]
+    return arguments
 
 
 def _chunks(columns: Sequence[str]) -> list[str]:

@@ -33,6 +33,7 @@ from operators.invoke import InvokeEndpointOperator
 from operators.model_quality import ModelQualityOperator
 from operators.processing import ProcessingOperator
 from operators.quality import QualityGateOperator
+from operators.quality_shards import QualityShardsOperator
 from operators.reconcile import ReconcileOperator
 from operators.registry import (
     MetricGateOperator,
@@ -332,6 +333,19 @@ SUBJECTS: Sequence[Subject] = (
         kind=PROCESSING,
         wrong={"data": "yesterday"},
         said="S3Uri is 'yesterday' and must match",
+        nonsense=({"inputs": {"data": ""}}, {"inputs": {"data": "None"}}),
+        fed="data",
+        mapped=("settings", lambda place: [{"lowest": 1}, {"lowest": 2}]),
+    ),
+    Subject(
+        operator=QualityShardsOperator,
+        told=lambda place: {
+            "suite": "tests.contracts.job_code.suites:ages", "data": place.data, "packages": CODE,
+            "settings": {"lowest": 18}, "instance_type": SMALL, "poll_seconds": 0.5,
+        },
+        kind=PROCESSING,
+        wrong={"instance_count": 0},
+        said="InstanceCount is 0",
         nonsense=({"inputs": {"data": ""}}, {"inputs": {"data": "None"}}),
         fed="data",
         mapped=("settings", lambda place: [{"lowest": 1}, {"lowest": 2}]),

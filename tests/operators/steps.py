@@ -12,7 +12,7 @@ from millrace.runtime import fault_plan
 from millrace.runtime.fault_plan import Rule
 from millrace.runtime.faults import Fault, HoldJob
 from millrace.sagemaker import ledger
-from operators.processing import ProcessingOperator
+from operators.processing import ProcessingOperator, split_uri
 from tests.operators.attempts import Attempts
 from tests.runtime.jobs import Jobs
 from tests.runtime.process import RuntimeProcess
@@ -53,6 +53,12 @@ class Steps:
             NameContains=f"{self.deployment}-", MaxResults=100, SortBy="CreationTime", SortOrder="Ascending"
         )
         return [row["ProcessingJobName"] for row in found["ProcessingJobSummaries"]]
+
+    def files(self, uri: str) -> list[str]:
+        """The names of the objects below an S3 prefix."""
+        bucket, prefix = split_uri(uri)
+        found = self.jobs.s3.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/").get("Contents", [])
+        return [item["Key"].removeprefix(f"{prefix}/") for item in found]
 
     def status(self, name: str) -> str:
         return str(self.jobs.sagemaker.describe_processing_job(ProcessingJobName=name)["ProcessingJobStatus"])

@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException, DownstreamTasksSkipped
 
 from operators.processing import split_uri
 from operators.quality import QualityGateOperator
+from operators.quality_shards import QualityShardsOperator
 from tests.operators.attempts import Attempts
 from tests.operators.steps import Steps
 
@@ -98,9 +99,31 @@ def test_quarantine_hands_on_accepted_and_quarantined_rows(steps: Steps) -> None
         "rows_read": 3, "rows_accepted": 2, "rows_quarantined": 1,
     }  # fmt: skip
     for output in ("accepted", "quarantine"):
-        bucket, prefix = split_uri(attempts.ti.xcom[output])
-        keys = [found["Key"] for found in steps.jobs.s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]]
-        assert keys == [f"{prefix}/algo-1-00000.parquet"]
+        assert steps.files(attempts.ti.xcom[output]) == ["algo-1-00000.parquet"]
+
+
+def test_a_dataset_on_several_instances_is_judged_as_one(steps: Steps) -> None:
+    """Each instance sees other files: neither alone would see that one row in four is a child's."""
+    for name, rows in (("a.csv", b"age\n31\n40\n"), ("b.csv", b"age\n4\n50\n")):
+        data = steps.jobs.put(f"{steps.deployment}/ages/{name}", rows).rpartition("/")[0]
+    told = {name: value for name, value in TOLD.items() if name not in ("task_id", "gate")}
+    shards = QualityShardsOperator(**told, task_id="shards", data=data, instance_count=2, quarantine=True)
+    attempts = Attempts(task_id="shards")
+    attempts.execute(shards)
+    seen = attempts.ti.xcom
+    assert steps.files(seen["parts"]) == ["algo-1.part.json", "algo-2.part.json"]
+    assert steps.files(seen["quarantine"]) == ["algo-2-00000.parquet"]
+
+    gate = QualityGateOperator(**told, task_id="gate", gate="ages", parts=seen["parts"], max_quarantined=0.3)
+    attempts = Attempts(task_id="gate")
+    result = attempts.execute(gate)
+    assert result["passed"]
+    assert {name: result["metrics"][name] for name in ("rows_read", "rows_accepted", "rows_quarantined")} == {
+        "rows_read": 4, "rows_accepted": 3, "rows_quarantined": 1,
+    }  # fmt: skip
+    strict = QualityGateOperator(**told, task_id="gate", gate="ages", parts=seen["parts"], max_quarantined=0.2)
+    with pytest.raises(AirflowFailException, match="'ages' did not pass"):
+        Attempts(task_id="gate").execute(strict)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +133,9 @@ def test_quarantine_hands_on_accepted_and_quarantined_rows(steps: Steps) -> None
         ({"on_fail": "branch"}, "a branch, and only a branch, has some"),
         ({"on_fail_task_ids": "repair"}, "a branch, and only a branch, has some"),
         ({"quarantine": True, "max_quarantined": 5}, "max_quarantined is 5; it must be a share from 0 to 1"),
+        ({"parts": "s3://bucket/parts"}, "give either data, or the parts of it"),
+        ({"data": None}, "give either data, or the parts of it"),
+        ({"data": None, "parts": "s3://bucket/parts", "quarantine": True}, "belong to the QualityShardsOperator"),
     ],
 )
 def test_what_cannot_be_right_is_said_when_the_dag_is_parsed(options: dict[str, Any], message: str) -> None:

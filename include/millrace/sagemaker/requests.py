@@ -7,7 +7,7 @@ money: instance types and counts are always given.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +48,8 @@ class ProcessingRequest:
     arguments: Sequence[str] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
     outputs: Mapping[str, str] = field(default_factory=dict)
+    sharded: Collection[str] = ()
+    """Inputs of which each instance gets other objects; of the others each gets all."""
     environment: Mapping[str, str] = field(default_factory=dict)
     network_isolation: bool = False
     max_runtime_seconds: int = 3600
@@ -62,7 +64,8 @@ class ProcessingRequest:
             "RoleArn": self.role_arn,
             "AppSpecification": application,
             "ProcessingInputs": [
-                _processing_input(name, uri) for name, uri in ({CODE_INPUT: self.code_uri} | dict(self.inputs)).items()
+                _processing_input(name, uri, is_sharded=name in self.sharded)
+                for name, uri in ({CODE_INPUT: self.code_uri} | dict(self.inputs)).items()
             ],
             "ProcessingResources": {"ClusterConfig": self.cluster.to_api()},
             "StoppingCondition": {"MaxRuntimeInSeconds": self.max_runtime_seconds},
@@ -89,13 +92,15 @@ def entrypoint(module: str) -> list[str]:
     return ["/bin/sh", "-c", script, module]
 
 
-def _processing_input(name: str, uri: str) -> dict[str, Any]:
+def _processing_input(name: str, uri: str, *, is_sharded: bool) -> dict[str, Any]:
     source = {
         "S3Uri": uri,
         "LocalPath": f"{PROCESSING_BASE}/input/{name}",
         "S3DataType": "S3Prefix",
         "S3InputMode": "File",
     }
+    if is_sharded:
+        source["S3DataDistributionType"] = "ShardedByS3Key"
     return {"InputName": name, "S3Input": source}
 
 

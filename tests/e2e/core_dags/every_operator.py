@@ -13,6 +13,7 @@ from operators.invoke import InvokeEndpointOperator
 from operators.model_quality import ModelQualityOperator
 from operators.processing import ProcessingOperator
 from operators.quality import QualityGateOperator
+from operators.quality_shards import QualityShardsOperator
 from operators.reconcile import ReconcileOperator
 from operators.registry import (
     MetricGateOperator,
@@ -41,6 +42,12 @@ def every_operator() -> None:
     )
     gate = QualityGateOperator(
         task_id="gate", gate="ages", suite=f"{JOBS}.suites:ages", data=table.output["table"], **code
+    )
+    shards = QualityShardsOperator(
+        task_id="shards", suite=f"{JOBS}.suites:ages", data=table.output["table"], instance_count=2, **code
+    )
+    merged = QualityGateOperator(
+        task_id="merged", gate="ages", suite=f"{JOBS}.suites:ages", parts=shards.output["parts"], **code
     )
     train = TrainingOperator(
         task_id="train", program="tests/e2e/core_jobs/train.py", channels={"train": table.output["rows"]}, **code
@@ -90,8 +97,8 @@ def every_operator() -> None:
     )
     reconcile = ReconcileOperator(task_id="reconcile", stop=True)
     delete = DeleteEndpointOperator(task_id="delete", endpoint=MODEL, poll_seconds=1)
-    chain(table, gate, train, evaluate, metric_gate, register, approve, deploy, invoke, baseline, score, monitor,
-          schema, fairness, quality, challenge, promote, reconcile, delete)  # fmt: skip
+    chain(table, gate, shards, merged, train, evaluate, metric_gate, register, approve, deploy, invoke, baseline, score,
+          monitor, schema, fairness, quality, challenge, promote, reconcile, delete)  # fmt: skip
 
 
 every = every_operator()
