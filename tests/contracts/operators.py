@@ -24,6 +24,7 @@ from millrace.runtime.fault_plan import Rule
 from millrace.runtime.faults import HoldJob, JobFault
 from millrace.sagemaker import observe
 from millrace.sagemaker.kinds import ENDPOINT, KINDS, PROCESSING, TRAINING, TRANSFORM, JobKind, Outcome
+from operators.attribution import AttributionDriftOperator
 from operators.challenge import ChallengeOperator
 from operators.delete import DeleteEndpointOperator
 from operators.deploy import DeployEndpointOperator
@@ -392,6 +393,16 @@ SUBJECTS: Sequence[Subject] = (
         wrong={"poll_seconds": 0},
         said="poll_seconds is 0; it must be more than 0",
         nonsense=({"inputs": {"data": ""}}, {"model": "None"}, {"window": "None"}),
+        fed="data",
+        mapped=("data", lambda place: [place.data, place.lines]),
+    ),
+    Subject(
+        operator=AttributionDriftOperator,
+        told=lambda place: {"data": place.data, "baseline": place.data, "instance_type": SMALL, "poll_seconds": 0.5},
+        kind=PROCESSING,
+        wrong={"least_ndcg": 2},
+        said="least_ndcg is 2; it must be above 0 and at most 1",
+        nonsense=({"inputs": {"data": "", "baseline": "s3://bucket/a"}}, {"instance_type": ""}),
         fed="data",
         mapped=("data", lambda place: [place.data, place.lines]),
     ),

@@ -111,7 +111,7 @@ def test_every_operator_runs(core: Path, runtime: RuntimeProcess, mlflow: str, t
     until(lambda: _answers(mlflow), 60, "MLflow's health")
     states = run(core, tmp_path, RUN, str(PROJECT / "tests/e2e/core_dags/every_operator.py"), **variables)
     assert states == dict.fromkeys(states, "success")
-    assert len(states) == 21
+    assert len(states) == 22
     assert runtime.client("sagemaker").list_endpoints()["Endpoints"] == []
 
 

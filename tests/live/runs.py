@@ -26,6 +26,7 @@ PAUSE_SECONDS = 0.4
 """Between two looks: eight cases look at once, and Airflow's API is to have time for its workers."""
 SECONDS = 150
 """How long any single thing may take: two cores run everything."""
+SCHEDULER_HEARD = "Received executor event with state success"
 TRIGGER_RUNS = ") starting"
 """The end of what Airflow writes into a task's log when its trigger starts to run."""
 
@@ -88,8 +89,8 @@ class TaskRun:
     def let_finish(self) -> None:
         """Its jobs wait no longer, neither the one that runs nor a later one.
 
-        Where attempts are counted, wait with this until a deferred task is watched: a trigger that fires while a slow
-        scheduler has not yet heard of the deferral costs an attempt (docs/decisions/0016).
+        Where attempts are counted, wait until a deferred task is watched before anything ends its job: a trigger that
+        fires while a slow scheduler has not yet heard of the deferral costs an attempt (docs/decisions/0016).
         """
         self.live.gates.open(self._gate)
 
@@ -112,8 +113,9 @@ class TaskRun:
         seen(lambda: any(text in line for line in self.log(attempt)), SECONDS, f"{text!r} in the log of {self}")
 
     def until_watched(self) -> None:
-        """Wait until the task is deferred, its trigger runs, and so does its job's own code."""
+        """Wait until the task is deferred, the scheduler knows, its trigger runs, and so does its job's own code."""
         self.until("deferred")
+        seen(self._is_heard_of, SECONDS, f"the scheduler has heard that {self} defers")
         self.until_log(TRIGGER_RUNS)
         self.until_job_waits()
 
@@ -230,6 +232,11 @@ class TaskRun:
         tasks = self.live.api.tasks(self.dag_id, self.run_id)
         found = [t for t in tasks if (t["task_id"], t["map_index"]) == (self.task_id, self.map_index)]
         return found[0] if found else None
+
+    def _is_heard_of(self) -> bool:
+        """Whether a scheduler has taken note of the end of the process that deferred the task."""
+        of_this = f"dag_id='{self.dag_id}', task_id='{self.task_id}', run_id='{self.run_id}'"
+        return any(SCHEDULER_HEARD in line and of_this in line for line in self.live.lines_of("scheduler"))
 
     def _tags_of(self, arn: str) -> dict[str, str]:
         if arn not in self._tags:

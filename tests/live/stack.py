@@ -193,6 +193,11 @@ class LiveAirflow:
         other.start()
         until(lambda: "Starting the" in other.log.read_text(errors="replace"), START_SECONDS, f"another {name} works")
 
+    def lines_of(self, name: str) -> list[str]:
+        """What a part has logged, in all its lives, and another beside it."""
+        logs = [part.log for key, part in self.parts.items() if key.endswith(name)]
+        return [line for log in logs for line in log.read_text(errors="replace").splitlines()]
+
     def await_well(self, name: str, since: datetime) -> None:
         """Wait until Airflow says that a part is healthy, by a heartbeat that is later than `since`."""
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from airflow.sdk import Asset, chain, dag
 
+from operators.attribution import AttributionDriftOperator
 from operators.challenge import ChallengeOperator
 from operators.delete import DeleteEndpointOperator
 from operators.deploy import DeployEndpointOperator
@@ -88,6 +89,9 @@ def every_operator() -> None:
         ground_truth=table.output["labels"], id_column="id", label_column="label", probability_column="probability",
         positive_label="1", **SMALL,
     )  # fmt: skip
+    attribution = AttributionDriftOperator(
+        task_id="attribution", data=table.output["table"], baseline=table.output["table"], **SMALL
+    )
     challenge = ChallengeOperator(
         task_id="challenge", module="tests.contracts.job_code.challenge", packages=("tests.contracts.job_code",),
         model=MODEL, artifact=train.output["model"], data=table.output["table"], **SMALL,
@@ -98,7 +102,7 @@ def every_operator() -> None:
     reconcile = ReconcileOperator(task_id="reconcile", stop=True)
     delete = DeleteEndpointOperator(task_id="delete", endpoint=MODEL, poll_seconds=1)
     chain(table, gate, shards, merged, train, evaluate, metric_gate, register, approve, deploy, invoke, baseline, score,
-          monitor, schema, fairness, quality, challenge, promote, reconcile, delete)  # fmt: skip
+          monitor, schema, fairness, quality, attribution, challenge, promote, reconcile, delete)  # fmt: skip
 
 
 every = every_operator()

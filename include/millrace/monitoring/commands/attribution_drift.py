@@ -101,8 +101,9 @@ def _explained(options: argparse.Namespace, predict: Predict) -> tuple[Totals, T
         rows = sample.rows()
         names = names or rows.column_names
         sides.append(np.column_stack([_numbers(rows, name) for name in names]))
-    if len(sides[0]) < 2 * MAX_BACKGROUND:
-        raise DatasetError(f"the baseline has {len(sides[0])} rows; --predict needs {2 * MAX_BACKGROUND}")
+    needed = MAX_BACKGROUND + min(options.explain, MAX_BACKGROUND)
+    if len(sides[0]) < needed:
+        raise DatasetError(f"the baseline has {len(sides[0])} rows; --predict needs {needed}")
     # A row that is explained against itself would seem to matter less: the background's rows are not explained.
     background, explained = sides[0][:MAX_BACKGROUND], (sides[0][MAX_BACKGROUND:], sides[1][: options.explain])
     tables = [
