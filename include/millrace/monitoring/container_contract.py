@@ -11,6 +11,7 @@ Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-contr
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ BASE = "/opt/ml"
 METRICS = "output/metrics/cloudwatch"
 SWITCHES = ("Enabled", "Disabled")
 DATA_QUALITY = "DATA_QUALITY"
+ANALYSES = (DATA_QUALITY, "MODEL_QUALITY")
+INFERENCE_ID = "SageMakerInferenceId"
+"""The column that batch transform adds to its output where it is asked for ids (GenerateInferenceId)."""
 SCRIPTS = ("record_preprocessor_script", "post_analytics_processor_script")
 """A user's own code inside Model Monitor's image; the analyzer runs none."""
 
@@ -42,9 +46,26 @@ class DatasetFormat:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attributes:
+    """Where a record holds what belongs to a model: a name, a path (`$.a.b`, `a[0]`), or a position from 0."""
+
+    features: str | None = None
+    """Of JSON, the list or object that holds them; all of the input without it."""
+    inference: str | None = None
+    """The predicted label, or the predicted number."""
+    probability: str | None = None
+    ground_truth: str | None = None
+    """The label, in a baseline's dataset and in ground truth; there the first value without it."""
+    inference_id: str = INFERENCE_ID
+    """Of files, which unlike captured lines have no id beside their data. Our own variable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
     """A job's environment, as far as the analyzer heeds it."""
 
+    analysis: str
+    """One of `ANALYSES`."""
     source: Path
     format: DatasetFormat
     output: Path
@@ -58,6 +79,15 @@ class Contract:
     """The folder for CloudWatch's metrics; None when none are wanted."""
     endpoint: str | None
     schedule: str | None
+    attributes: Attributes
+    probability_threshold: float | None
+    problem_type: str | None
+    ground_truth: Path | None
+    """The folder of ground truth; None where a dataset holds its labels itself."""
+    positive_label: str
+    """Of a binary classification. Our own variable."""
+    least_labels: int | None
+    """With fewer nothing is judged; None leaves it to the analysis. Our own variable."""
 
 
 def read(environment: Mapping[str, str]) -> Contract:
@@ -70,14 +100,15 @@ def read(environment: Mapping[str, str]) -> Contract:
         if environment.get(name):
             raise InputError(f"{name} is {environment[name]!r}; the analyzer runs no scripts yet: leave it out")
     analysis = environment.get("analysis_type", DATA_QUALITY)
-    if analysis != DATA_QUALITY:
-        raise InputError(f"analysis_type is {analysis!r}; the analyzer does {DATA_QUALITY} only")
+    if analysis not in ANALYSES:
+        raise InputError(f"analysis_type is {analysis!r}; the analyzer does {', '.join(ANALYSES)}")
     publish = environment.get("publish_cloudwatch_metrics", "Disabled")
     if publish not in SWITCHES:
         raise InputError(f"publish_cloudwatch_metrics is {publish!r}; it must be one of {', '.join(SWITCHES)}")
     root = Path(environment.get("SAGEMAKER_BASE_DIR", BASE))
     exclude = environment.get("exclude_features_attribute", "")
     return Contract(
+        analysis=analysis,
         source=_path(root, _needed(environment, "dataset_source")),
         format=_format(_needed(environment, "dataset_format")),
         output=_path(root, environment.get("output_path", f"{BASE}/processing/output")),
@@ -89,6 +120,18 @@ def read(environment: Mapping[str, str]) -> Contract:
         metrics=root / METRICS if publish == "Enabled" else None,
         endpoint=environment.get("sagemaker_endpoint_name") or None,
         schedule=environment.get("sagemaker_monitoring_schedule_name") or None,
+        attributes=Attributes(
+            features=environment.get("features_attribute") or None,
+            inference=environment.get("inference_attribute") or None,
+            probability=environment.get("probability_attribute") or None,
+            ground_truth=environment.get("ground_truth_attribute") or None,
+            inference_id=environment.get("inference_id_attribute") or INFERENCE_ID,
+        ),
+        probability_threshold=_number(environment, "probability_threshold_attribute"),
+        problem_type=environment.get("problem_type") or None,
+        ground_truth=_optional_path(root, environment.get("ground_truth_source")),
+        positive_label=environment.get("positive_label") or "1",
+        least_labels=_count(environment, "least_labels"),
     )
 
 
@@ -122,6 +165,26 @@ def _time(environment: Mapping[str, str], name: str) -> datetime | None:
     if moment.tzinfo is None:
         raise InputError(f"{name} is {text!r}, without a time zone; it must look like 2026-01-31T15:00:00Z")
     return moment
+
+
+def _number(environment: Mapping[str, str], name: str) -> float | None:
+    text = environment.get(name)
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(f"{name} is {text!r}; it must be a number")
+    return value
+
+
+def _count(environment: Mapping[str, str], name: str) -> int | None:
+    value = _number(environment, name)
+    if value is not None and (value < 1 or value != int(value)):
+        raise InputError(f"{name} is {environment[name]!r}; it must be a whole number from 1 on")
+    return None if value is None else int(value)
 
 
 def _format(text: str) -> DatasetFormat:

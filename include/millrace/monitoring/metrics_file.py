@@ -1,56 +1,65 @@
 """The metrics that a monitoring job hands to CloudWatch: a file of JSON lines after its PutMetricData.
 
-Names and meanings are those of Model Monitor's own container: `feature_data_<name>` (of numbers, as a set of statistics),
-`feature_non_null_<name>` (completeness, 0 to 1) and `feature_baseline_drift_<name>` (the drift distance, 0 to 1). SageMaker
-sends what lies in /opt/ml/output/metrics/cloudwatch; this module sends nothing.
+Names and meanings are those of Model Monitor's own containers. Of data quality: `feature_data_<name>` (of numbers, as a set
+of statistics), `feature_non_null_<name>` (completeness, 0 to 1) and `feature_baseline_drift_<name>` (the drift distance, 0
+to 1). Of model quality: the metric's own name (`accuracy`, `rmse`). SageMaker sends what lies in
+/opt/ml/output/metrics/cloudwatch; this module sends nothing.
 
-Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-cloudwatch.html and
-https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-cloudwatch.html
+Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-cloudwatch.html,
+.../model-monitor-byoc-cloudwatch.html and .../model-monitor-model-quality-metrics.html
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from millrace.monitoring.container_contract import Contract
 from millrace.monitoring.drift import FeatureDrift
+from millrace.monitoring.interval import Measure
 from millrace.profiling.summary import DatasetSummary, NumericSummary, completeness
 
 FILE_NAME = "cloudwatch_metrics.jsonl"
 MAX_NAME = 255
 
 
-def write_metrics(
-    folder: Path,
-    dataset: DatasetSummary,
-    drift: Sequence[FeatureDrift],
-    *,
-    time: datetime,
-    endpoint: str | None,
-    schedule: str | None,
-) -> Path:
-    """Write the metrics of every feature into `folder` (made if missing) and return the file's path.
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric of a window."""
 
-    Args:
-        time: what the metrics are dated, the end of the window.
-        endpoint, schedule: their dimensions.
+    name: str
+    value: float | Mapping[str, float]
+    """A value, or a set of statistics."""
+    dimensions: Mapping[str, str] = field(default_factory=dict)
+    """Beside the endpoint and the schedule."""
+
+
+def write_metrics(contract: Contract, metrics: Iterable[Metric]) -> Path | None:
+    """Write the metrics of a job into its folder for them (made if missing), where the contract asks for metrics.
+
+    They are dated by the end of the window, else by now.
+
+    Returns:
+        The file's path; None where no metrics are asked for.
     """
-    named = {"Endpoint": endpoint, "MonitoringSchedule": schedule}
-    common = {
-        "Timestamp": time.isoformat(),
-        "Dimensions": [{"Name": name, "Value": value} for name, value in named.items() if value],
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / FILE_NAME
-    rows = [{"MetricName": name[:MAX_NAME], **common, **value} for name, value in _metrics(dataset, drift)]
+    if contract.metrics is None:
+        return None
+    named = {"Endpoint": contract.endpoint, "MonitoringSchedule": contract.schedule}
+    monitored = {name: value for name, value in named.items() if value}
+    time = (contract.until or datetime.now(UTC)).isoformat()
+    rows = [_row(metric, time, {**monitored, **metric.dimensions}) for metric in metrics]
+    contract.metrics.mkdir(parents=True, exist_ok=True)
+    path = contract.metrics / FILE_NAME
     path.write_text("".join(json.dumps(row, allow_nan=False) + "\n" for row in rows), encoding="utf-8")
     return path
 
 
-def _metrics(dataset: DatasetSummary, drift: Sequence[FeatureDrift]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def of_features(dataset: DatasetSummary, drift: Sequence[FeatureDrift]) -> Iterator[Metric]:
+    """Data quality's."""
     for name, column in dataset.columns.items():
         if isinstance(column, NumericSummary):
             statistics = {
@@ -59,7 +68,22 @@ def _metrics(dataset: DatasetSummary, drift: Sequence[FeatureDrift]) -> Iterator
                 "Minimum": column.minimum,
                 "Maximum": column.maximum,
             }
-            yield f"feature_data_{name}", {"StatisticValues": statistics}
-        yield f"feature_non_null_{name}", {"Value": completeness(column)}
+            yield Metric(f"feature_data_{name}", statistics)
+        yield Metric(f"feature_non_null_{name}", completeness(column))
     for feature in drift:
-        yield f"feature_baseline_drift_{feature.name}", {"Value": feature.distance}
+        yield Metric(f"feature_baseline_drift_{feature.name}", feature.distance)
+
+
+def of_measures(measures: Mapping[str, Measure]) -> Iterator[Metric]:
+    """Model quality's."""
+    return (Metric(name, found.value) for name, found in measures.items())
+
+
+def _row(metric: Metric, time: str, dimensions: Mapping[str, str]) -> dict[str, Any]:
+    value = metric.value
+    return {
+        "MetricName": metric.name[:MAX_NAME],
+        "Timestamp": time,
+        "Dimensions": [{"Name": name, "Value": text[:MAX_NAME]} for name, text in dimensions.items()],
+        **({"StatisticValues": value} if isinstance(value, Mapping) else {"Value": value}),
+    }

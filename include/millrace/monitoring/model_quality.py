@@ -80,7 +80,8 @@ def binary(joined: Joined, positive: str, threshold: float | None) -> Classified
     if len(others) > 1:
         raise DatasetError(
             f"the classes are {', '.join(map(repr, seen[:5]))} and the positive one is {positive!r}; a binary "
-            f"classification has two: name the positive one with --positive-label, or ask for {ProblemType.MULTICLASS}"
+            f"classification has two: name the positive one (--positive-label, or positive_label in a monitoring job's "
+            f"Environment), or ask for {ProblemType.MULTICLASS}"
         )
     if joined.probabilities.shape[1] > 1:
         raise DatasetError("a binary classification has one probability, that of the positive class")

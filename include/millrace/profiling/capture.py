@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,8 +40,10 @@ class CapturedEvent:
     inference_id: str | None
     """What the caller named it, to find its ground truth by."""
     time: datetime
+    parts: Mapping[str, list[Cells]]
+    """What was asked (`endpointInput`) and answered (`endpointOutput`), as far as it is read: the cells of each record."""
     rows: list[dict[str, Cell]]
-    """One for each record of its payload."""
+    """One for each record of its payload, both parts together."""
 
 
 class Capture:
@@ -124,6 +126,7 @@ class Capture:
             event_id=event_id,
             inference_id=None if inference_id is None else str(inference_id),
             time=time,
+            parts=dict(zip(self._parts, parts, strict=True)),
             rows=rows,
         )
 

@@ -6,25 +6,21 @@ With fewer labels than --least-labels nothing is judged; where there are probabi
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
-from millrace.monitoring import estimated_quality, ground_truth, model_quality, model_quality_report, page
+from millrace.monitoring import ground_truth, page, quality_judgement
 from millrace.monitoring import model_quality_file as files
 from millrace.monitoring.certainty import State
 from millrace.monitoring.commands.data import level, share
-from millrace.monitoring.interval import CONFIDENCE, Measure
-from millrace.monitoring.model_quality import Classified, ProblemType
+from millrace.monitoring.interval import CONFIDENCE
+from millrace.monitoring.model_quality import ProblemType
 from millrace.monitoring.model_quality_report import QualityResult
+from millrace.monitoring.quality_judgement import COVERAGE, ESTIMATE, LEAST_LABELS, QualityQuestion
 from millrace.profiling.dataset import Reading, read_batches
 from millrace.profiling.errors import DatasetError
 from millrace.verdict import FILE_NAME as VERDICT
 from millrace.verdict import Finding, Verdict
 
-LEAST_LABELS = 100
-ESTIMATE = "estimate.json"
 MAX_FINDINGS = 10
 
 
@@ -65,51 +61,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    problem: ProblemType = options.problem_type
-    constraints = files.read_constraints(options.baseline, problem) if options.baseline else []
-    calibration = estimated_quality.read_calibration(options.baseline) if options.baseline else None
     columns, classes = _columns(options)
-    joined = _join(options, columns)
-    rows = _classified(options, joined, classes)
-    coverage = joined.coverage
-    print(f"{coverage.predictions} predictions, of which {coverage.labelled} have a label")
-    enough = coverage.labelled >= options.least_labels
-    measures = _measures(options, joined, rows) if enough else {}
-    estimated: dict[str, Measure] = {}
-    if not enough and rows is not None:
-        estimated = estimated_quality.estimate(
-            rows,
-            calibration or estimated_quality.AS_THEY_ARE,
-            binary=problem is ProblemType.BINARY,
-            confidence=options.confidence,
-        )
-    result = QualityResult(
-        problem=problem,
-        coverage=coverage,
+    question = QualityQuestion(
+        problem=options.problem_type,
+        positive=options.positive_label,
+        threshold=options.probability_threshold,
+        classes=tuple(classes),
         least_labels=options.least_labels,
         confidence=options.confidence,
-        rows=rows,
-        measures=measures,
-        judgements=files.judge(constraints, measures),
-        estimated=estimated,
-        estimated_judgements=files.judge(constraints, estimated) if estimated else [],
-        calibrated=calibration is not None,
     )
+    result = quality_judgement.judge(question, _join(options, columns), options.baseline)
     if options.baseline_output:
-        _write_baseline(options.baseline_output, result)
-    options.output.mkdir(parents=True, exist_ok=True)
-    files.write_statistics(options.output, problem, measures, rows if enough else None, coverage.labelled)
-    files.write_violations(options.output, result.judgements)
-    _write_json(options.output / "coverage.json", ground_truth.described(coverage))
-    if options.baseline:
-        shutil.copyfile(options.baseline / files.CONSTRAINTS, options.output / files.CONSTRAINTS)
-    if estimated:
-        figures = {name: files.described(found) for name, found in estimated.items()}
-        _write_json(
-            options.output / ESTIMATE,
-            {"kind": "estimate, not measured", "calibrated": result.calibrated, "metrics": figures},
-        )
-    page.write_page(options.output, model_quality_report.page_of(result))
+        quality_judgement.write_baseline(options.baseline_output, result)
+    quality_judgement.write_result(options.output, result, options.baseline)
     verdict = verdict_of(result, require_labels=options.require_labels, baseline=bool(options.baseline))
     verdict.write(options.output)
     print(f"wrote {VERDICT} and the report to {options.output}: {verdict.summary}")
@@ -146,7 +110,7 @@ def verdict_of(result: QualityResult, *, require_labels: bool, baseline: bool) -
             "report": page.FILE_NAME,
             "statistics": files.STATISTICS,
             "violations": files.VIOLATIONS,
-            "coverage": "coverage.json",
+            "coverage": COVERAGE,
             **({"constraints": files.CONSTRAINTS} if baseline else {}),
             **({"estimate": ESTIMATE} if result.estimated else {}),
         },
@@ -185,36 +149,3 @@ def _join(options: argparse.Namespace, columns: ground_truth.Columns) -> ground_
     labels = ground_truth.read_labels(known, columns)
     reading = Reading(as_text=texts, columns=options.columns)
     return ground_truth.join(read_batches(options.predictions, reading), labels, columns)
-
-
-def _classified(options: argparse.Namespace, joined: ground_truth.Joined, classes: list[str]) -> Classified | None:
-    if options.problem_type is ProblemType.BINARY:
-        return model_quality.binary(joined, options.positive_label, options.probability_threshold)
-    if options.problem_type is ProblemType.MULTICLASS:
-        return model_quality.multiclass(joined, classes)
-    return None
-
-
-def _measures(options: argparse.Namespace, joined: ground_truth.Joined, rows: Classified | None) -> dict[str, Measure]:
-    if rows is not None:
-        two = options.problem_type is ProblemType.BINARY
-        return model_quality.classification(rows, binary=two, confidence=options.confidence)
-    if joined.predictions is None:
-        raise DatasetError(f"{ProblemType.REGRESSION} takes a column of predictions, and none is named")
-    predicted = model_quality.numbers(joined.predictions, "predictions")[joined.has_label]
-    return model_quality.regression(predicted, model_quality.numbers(joined.labels, "labels"), options.confidence)
-
-
-def _write_baseline(folder: Path, result: QualityResult) -> None:
-    if not result.measured:
-        raise DatasetError(f"{result.too_few} A baseline needs labels: give --ground-truth, or lower --least-labels")
-    folder.mkdir(parents=True, exist_ok=True)
-    files.write_statistics(folder, result.problem, result.measures, result.rows, result.coverage.labelled)
-    files.write_constraints(folder, result.problem, files.suggest(result.measures))
-    if result.rows is not None and result.rows.probabilities is not None:
-        estimated_quality.write_calibration(folder, estimated_quality.calibrate(result.rows))
-    print(f"wrote the baseline to {folder}")
-
-
-def _write_json(path: Path, document: Mapping[str, object]) -> None:
-    path.write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")

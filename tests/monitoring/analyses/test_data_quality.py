@@ -1,34 +1,17 @@
-"""The analyzer as Model Monitor's contract starts it: told by environment variables, paths below /opt/ml."""
+"""Data quality as Model Monitor's contract starts it: told by environment variables, paths below /opt/ml."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from tests.monitoring.analyses.tree import CAPTURED, OUTPUT, SOURCE, analyze, message, metrics
 from tests.profiling.captured import line
 
-from millrace.monitoring import analyzer
 from millrace.monitoring.violations_file import read_violations
 from millrace.profiling.constraints_file import read_constraints
-
-SOURCE, OUTPUT = "processing/input/data", "processing/output"
-CSV = json.dumps({"csv": {"header": True, "output_columns_position": "START"}})
-CAPTURED = json.dumps({"sagemakerCaptureJson": {"captureIndexNames": ["endpointInput", "endpointOutput"]}})
-
-
-def analyze(ml: Path, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run the image's program on a job's tree, outside of a sandbox."""
-    (ml / "output").mkdir(parents=True, exist_ok=True)
-    settings = {"dataset_format": CSV, "dataset_source": f"/opt/ml/{SOURCE}", "output_path": f"/opt/ml/{OUTPUT}"}
-    environment = {**os.environ, "SAGEMAKER_BASE_DIR": str(ml), **settings, **variables}
-    program = [sys.executable, "-P", str(analyzer.__file__)]
-    return subprocess.run(program, cwd=ml, env=environment, capture_output=True, text=True, check=False)
 
 
 def table(rows: int, shift: float = 0.0, seed: int = 0) -> list[tuple[str, str, str]]:
@@ -41,10 +24,6 @@ def write_csv(ml: Path, rows: list[tuple[str, str, str]], name: str = "data.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [*(["score,size,word"] if header else []), *(",".join(row) for row in rows)]
     path.write_text("\n".join(lines) + "\n")
-
-
-def message(ml: Path) -> str:
-    return (ml / "output/message").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +68,7 @@ def test_captured_csv_is_held_against_the_baseline_by_position(
     )
     assert message(tmp_path).startswith(word)
     assert "1 lines could not be read, beside 500 rows; line 501 of a.jsonl" in message(tmp_path)
-    metrics = (tmp_path / "output/metrics/cloudwatch/cloudwatch_metrics.jsonl").read_text().splitlines()
-    rows: dict[str, Any] = {row["MetricName"]: row for row in map(json.loads, metrics)}
+    rows = {row["MetricName"]: row for row in metrics(tmp_path)}
     assert rows["feature_data_size"]["StatisticValues"]["SampleCount"] == 500
     assert rows["feature_non_null_word"]["Value"] == 1.0
     assert (rows["feature_baseline_drift_size"]["Value"] > 0.1) is bool(violations)
@@ -149,7 +127,7 @@ def test_json_lines_are_held_against_constraints_alone(tmp_path: Path, baseline:
         ({"end_time": "2026-01-31T15:00:00"}, "without a time zone"),
         ({"publish_cloudwatch_metrics": "yes"}, "must be one of Enabled, Disabled"),
         ({"record_preprocessor_script": "/opt/ml/processing/x.py"}, "runs no scripts"),
-        ({"analysis_type": "MODEL_QUALITY"}, "DATA_QUALITY only"),
+        ({"analysis_type": "DRIFT"}, "the analyzer does DATA_QUALITY, MODEL_QUALITY"),
         ({"baseline_statistics": "/opt/ml/processing/nowhere.json"}, "cannot be read"),
         ({}, "does not exist"),
     ],

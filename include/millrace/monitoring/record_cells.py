@@ -1,0 +1,44 @@
+"""Find in one record what an attribute of a contract names: a cell by its name, its path, or its position from 0."""
+
+from __future__ import annotations
+
+import re
+
+from millrace.profiling.payload import WRAPPERS, Cell, Cells
+
+INDEX = re.compile(r"\[(\d+)\]")
+
+
+def find(cells: Cells, attribute: str) -> Cell:
+    """The cell that an attribute names, None where there is none; a name comes before a position.
+
+    >>> find([(None, 0.9), (None, "yes")], "1")
+    'yes'
+    >>> find([("scores.0", 0.9)], "$.predictions[*].scores[0]")
+    0.9
+    """
+    path = column_of(attribute)
+    for name, cell in cells:
+        if name == path:
+            return cell
+    if attribute.isdecimal() and int(attribute) < len(cells):
+        return cells[int(attribute)][1]
+    return None
+
+
+def below(cells: Cells, attribute: str) -> Cells:
+    """The cells of the list or object that an attribute names, without its name before theirs; those of a list have none.
+
+    >>> below([("features.0", 1), ("features.1", 2), ("id", 7)], "features")
+    [(None, 1), (None, 2)]
+    """
+    prefix = f"{column_of(attribute)}."
+    chosen = [(name.removeprefix(prefix), cell) for name, cell in cells if name is not None and name.startswith(prefix)]
+    return [(None if name.isdecimal() else name, cell) for name, cell in chosen]
+
+
+def column_of(attribute: str) -> str:
+    """A JSONPath or JMESPath of names and indexes as the name that `payload` gives its cell."""
+    path = INDEX.sub(r".\1", attribute.removeprefix("$").replace("[*]", "")).strip(".")
+    wrapper, _, rest = path.partition(".")
+    return rest if wrapper in WRAPPERS and rest and not rest.isdecimal() else path
