@@ -40,6 +40,33 @@ def definition(name: str, source: dict[str, Any], output: str, baseline: dict[st
     }
 
 
+SNAKE = {"ModelQuality": "model_quality", "ModelBias": "model_bias", "ModelExplainability": "model_explainability"}
+
+
+def request_of(
+    kind: str, name: str, source: dict[str, Any], output: str, baseline: dict[str, Any], application: dict[str, Any]
+) -> dict[str, Any]:
+    """A request of Create…JobDefinition of another kind.
+
+    Args:
+        source: with the ground truth, where the kind takes it.
+        application: beside the image.
+    """
+    asked = definition(name, source, output, baseline)
+    request = {key.replace("DataQuality", kind): value for key, value in asked.items()}
+    return request | {f"{kind}AppSpecification": {"ImageUri": ANALYZER, **application}}
+
+
+def definition_of(
+    kind: str, jobs: Jobs, source: dict[str, Any], output: str, baseline: dict[str, Any], application: dict[str, Any]
+) -> str:
+    """Create a definition of another kind, and return its name."""
+    name = jobs.name("definition")
+    create = getattr(jobs.sagemaker, f"create_{SNAKE[kind]}_job_definition")
+    create(**request_of(kind, name, source, output, baseline, application))
+    return name
+
+
 def suggest_baseline(jobs: Jobs, data: str, output: str, **variables: str) -> dict[str, Any]:
     """A plain processing job as the SageMaker SDK's DefaultModelMonitor asks for it, seen to its end."""
     name = jobs.name("baseline")
@@ -86,14 +113,14 @@ class Schedules:
         self.sagemaker.create_data_quality_job_definition(**definition(name, source, output, baseline or {}) | changes)
         return name
 
-    def create(self, definition: str, expression: str = HOURLY, **window: str) -> str:
+    def create(self, definition: str, expression: str = HOURLY, *, kind: str = "DataQuality", **window: str) -> str:
         name = self.jobs.name("schedule")
         self.sagemaker.create_monitoring_schedule(
             MonitoringScheduleName=name,
             MonitoringScheduleConfig={
                 "ScheduleConfig": {"ScheduleExpression": expression, **window},
                 "MonitoringJobDefinitionName": definition,
-                "MonitoringType": "DataQuality",
+                "MonitoringType": kind,
             },
         )
         return name

@@ -50,3 +50,17 @@ def test_links_out_of_the_jobs_tree_are_not_followed(tmp_path: Path) -> None:
     (ml / cloudwatch_files.FOLDER).symlink_to(outside)
     assert cloudwatch_files.keep(ml, tmp_path / "kept") == 0
     assert (tmp_path / "kept").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("environment", "namespace"),
+    [
+        ({}, "aws/sagemaker/ModelMonitoring/data-metrics"),
+        ({"sagemaker_endpoint_name": "e"}, "aws/sagemaker/Endpoints/data-metrics"),
+        ({"analysis_type": "MODEL_QUALITY", "sagemaker_endpoint_name": "e"}, "aws/sagemaker/Endpoints/model-metrics"),
+        ({"analysis_type": "MODEL_BIAS"}, "aws/sagemaker/ModelMonitoring/bias-metrics"),
+        ({"analysis_type": "one's own"}, "aws/sagemaker/ModelMonitoring/data-metrics"),
+    ],
+)
+def test_each_kind_has_its_namespace(environment: dict[str, str], namespace: str) -> None:
+    assert cloudwatch_files.namespace({"Environment": environment}) == namespace

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,9 @@ class World:
         for key in keys:
             self.objects.put_bytes("bucket", key, b"x")
 
-    def request(self, kind: str, request: dict[str, Any]) -> dict[str, Any]:
+    def request(self, kind: str, request: dict[str, Any], execution: Execution = EXECUTION) -> dict[str, Any]:
         found = monitoring_definition.of_kind(KINDS[kind], request)
-        return processing_request(found, EXECUTION, self.database, OwnStorage(self.objects))
+        return processing_request(found, execution, self.database, OwnStorage(self.objects))
 
 
 @pytest.fixture
@@ -111,13 +112,16 @@ def of_kind(kind: str, application: dict[str, Any], **truth: Any) -> dict[str, A
 
 
 def test_ground_truth_and_configuration_come_with_the_kinds_that_have_them(world: World) -> None:
-    world.put("data/a.csv", "truth/2026/01/31/14/a.jsonl")
+    world.put("data/a.csv", *(f"truth/2026/01/31/{hour}/a.jsonl" for hour in (12, 14, 16, 17)))
     truth = {"GroundTruthS3Input": {"S3Uri": "s3://bucket/truth"}}
+    late = replace(EXECUTION, scheduled=HOUR + 7200)
     asked = world.request(
-        "ModelQuality", of_kind("ModelQuality", {"ImageUri": "i", "ProblemType": "Regression"}, **truth)
+        "ModelQuality", of_kind("ModelQuality", {"ImageUri": "i", "ProblemType": "Regression"}, **truth), late
     )
     at = "/opt/ml/processing/groundtruth"
-    assert inputs(asked)[f"{at}/2026/01/31/14"] == "s3://bucket/truth/2026/01/31/14/"
+    found = {local: uri for local, uri in inputs(asked).items() if local.startswith(at)}
+    # The date is that of the label: from the window's start to the execution.
+    assert found == {f"{at}/2026/01/31/{hour}": f"s3://bucket/truth/2026/01/31/{hour}/" for hour in (14, 16)}
     told = {name: asked["Environment"][name] for name in ("analysis_type", "problem_type", "ground_truth_source")}
     assert told == {"analysis_type": "MODEL_QUALITY", "problem_type": "Regression", "ground_truth_source": at}
     assert asked["Environment"]["inference_attribute"] == "0"
@@ -125,6 +129,21 @@ def test_ground_truth_and_configuration_come_with_the_kinds_that_have_them(world
     asked = world.request("ModelExplainability", of_kind("ModelExplainability", application))
     assert inputs(asked)["/opt/ml/processing/input/config"] == "s3://bucket/config/analysis_config.json"
     assert asked["Environment"]["analysis_config"] == "/opt/ml/processing/input/config/analysis_config.json"
+
+
+@pytest.mark.parametrize(
+    ("kind", "files"),
+    [("ModelQuality", ["constraints/constraints.json"]), ("ModelBias", ["constraints/analysis.json"])],
+)
+def test_baselining_job_of_another_kind_has_written_its_own_files(world: World, kind: str, files: list[str]) -> None:
+    world.put("data/a.csv", "truth/2026/01/31/14/a.jsonl")
+    outputs = [{"OutputName": "o", "S3Output": {"S3Uri": "s3://bucket/baseline", "LocalPath": OUTPUT}}]
+    job = {"request": {"ProcessingOutputConfig": {"Outputs": outputs}}}
+    world.database.insert("processing-job", "baselining", "arn", "Completed", job, {})
+    request = of_kind(kind, {"ImageUri": "i"}, GroundTruthS3Input={"S3Uri": "s3://bucket/truth"})
+    asked = world.request(kind, request | {f"{kind}BaselineConfig": {"BaseliningJobName": "baselining"}})
+    told = {name: value for name, value in asked["Environment"].items() if name.startswith("baseline_")}
+    assert list(told.values()) == [f"/opt/ml/processing/baseline/{file}" for file in files]
 
 
 def test_ground_truth_that_has_not_come_fails_in_the_same_words(world: World) -> None:

@@ -13,7 +13,17 @@ import pytest
 from millrace.runtime import clock
 from tests.runtime.jobs import Jobs
 from tests.runtime.process import RuntimeProcess, running, until
-from tests.runtime.schedules import HOURLY, INPUT, Schedules, batch, definition, table
+from tests.runtime.schedules import (
+    HOURLY,
+    INPUT,
+    SNAKE,
+    Schedules,
+    batch,
+    definition,
+    definition_of,
+    request_of,
+    table,
+)
 from tests.runtime.test_data_capture import capture, when_captured
 from tests.runtime.test_endpoints import ANSWERS, Endpoint
 
@@ -216,33 +226,44 @@ def test_definition_is_described_listed_and_deleted(schedules: Schedules) -> Non
 
 
 OTHERS = {
-    "ModelQuality": ({"ImageUri": "local/jobs", "ProblemType": "Regression"}, True),
-    "ModelBias": ({"ImageUri": "local/jobs", "ConfigUri": "s3://bucket/config.json"}, True),
-    "ModelExplainability": ({"ImageUri": "local/jobs", "ConfigUri": "s3://bucket/config.json"}, False),
+    "ModelQuality": ({"ProblemType": "Regression"}, {"GroundTruthS3Input": {"S3Uri": "s3://bucket/truth"}}),
+    "ModelBias": ({"ConfigUri": "s3://bucket/config.json"}, {"GroundTruthS3Input": {"S3Uri": "s3://bucket/truth"}}),
+    "ModelExplainability": ({"ConfigUri": "s3://bucket/config.json"}, {}),
 }
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_other_kinds_are_kept_and_their_schedules_refused_by_name(schedules: Schedules, kind: str) -> None:
-    application, has_truth = OTHERS[kind]
-    asked = definition(schedules.jobs.name("definition"), batch("s3://bucket/a"), "s3://bucket/b", {})
-    request = {key.replace("DataQuality", kind): value for key, value in asked.items()}
-    request[f"{kind}AppSpecification"] = application
-    if has_truth:
-        request[f"{kind}JobInput"] = {
-            **asked["DataQualityJobInput"],
-            "GroundTruthS3Input": {"S3Uri": "s3://bucket/truth"},
-        }
-    snake = {"ModelQuality": "model_quality", "ModelBias": "model_bias", "ModelExplainability": "model_explainability"}
-    getattr(schedules.sagemaker, f"create_{snake[kind]}_job_definition")(**request)
-    describe = getattr(schedules.sagemaker, f"describe_{snake[kind]}_job_definition")
+def test_other_kinds_are_kept_as_they_were_given(schedules: Schedules, kind: str) -> None:
+    application, truth = OTHERS[kind]
+    source = batch("s3://bucket/a") | truth
+    request = request_of(kind, schedules.jobs.name("definition"), source, "s3://bucket/b", {}, application)
+    getattr(schedules.sagemaker, f"create_{SNAKE[kind]}_job_definition")(**request)
+    describe = getattr(schedules.sagemaker, f"describe_{SNAKE[kind]}_job_definition")
     described = describe(JobDefinitionName=request["JobDefinitionName"])
     assert {member: described[member] for member in request} == request
-    config = {"MonitoringJobDefinitionName": request["JobDefinitionName"], "MonitoringType": kind}
+
+
+@pytest.mark.parametrize("kind", ["ModelBias", "ModelExplainability"])
+def test_schedule_of_a_kind_that_is_not_analyzed_is_refused_by_name(schedules: Schedules, kind: str) -> None:
+    application, truth = OTHERS[kind]
+    source = batch("s3://bucket/a") | truth
+    defined = definition_of(kind, schedules.jobs, source, "s3://bucket/b", {}, application)
     with pytest.raises(botocore.exceptions.ClientError, match=f"{kind} is not offered by the Millrace runtime yet"):
-        schedules.sagemaker.create_monitoring_schedule(
-            MonitoringScheduleName="refused", MonitoringScheduleConfig=config
-        )
+        schedules.create(defined, kind=kind)
+
+
+def test_schedule_that_needs_ground_truth_takes_no_inline_definition(schedules: Schedules) -> None:
+    asked = definition("unused", batch("s3://bucket/inline"), "s3://bucket/inline-reports", {})
+    inline = {
+        "MonitoringInputs": [asked["DataQualityJobInput"]],
+        "MonitoringOutputConfig": asked["DataQualityJobOutputConfig"],
+        "MonitoringResources": asked["JobResources"],
+        "MonitoringAppSpecification": asked["DataQualityAppSpecification"],
+        "RoleArn": asked["RoleArn"],
+    }
+    config = {"MonitoringJobDefinition": inline, "MonitoringType": "ModelQuality"}
+    with pytest.raises(botocore.exceptions.ClientError, match="ModelQuality needs a GroundTruthS3Input"):
+        schedules.sagemaker.create_monitoring_schedule(MonitoringScheduleName="no", MonitoringScheduleConfig=config)
 
 
 @pytest.mark.parametrize(

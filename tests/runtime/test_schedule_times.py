@@ -65,6 +65,7 @@ def test_other_expressions_are_refused_with_those_that_are_taken(expression: str
         (config("cron(0 * ? * * *)", "-P1D"), {}, (-24, 0)),
         (config("NOW", "-PT90M", "-PT0H"), {}, (-1.5, 0)),
         (config("cron(0 * ? * * *)"), {"StartTimeOffset": "-PT3H", "EndTimeOffset": "-PT1H"}, (-3, -1)),
+        (config("cron(0 * ? * * *)"), {"StartTimeOffset": "-P8D", "EndTimeOffset": "-P1D"}, (-192, -24)),
     ],
 )
 def test_window(given: dict[str, Any], source: dict[str, Any], hours: tuple[float, float]) -> None:

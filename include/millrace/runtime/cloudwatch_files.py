@@ -3,7 +3,9 @@
 A job wrote them, so every line is checked: what is no metric is counted and not sent. What it does not do: it sends nothing
 (`metric_publisher.py`).
 
-Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-cloudwatch.html
+Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-byoc-cloudwatch.html; the namespaces of the other kinds
+are those of .../clarify-model-monitor-bias-drift-cw.html, .../clarify-feature-attribute-drift-cw.html and
+.../model-monitor-model-quality-metrics.html
 """
 
 from __future__ import annotations
@@ -27,8 +29,13 @@ MAX_NAME, MAX_DIMENSIONS = 255, 30
 STATISTICS = ("SampleCount", "Sum", "Minimum", "Maximum")
 LARGEST = 2.0**360
 """What CloudWatch takes."""
-NAMESPACES = {True: "aws/sagemaker/Endpoints/data-metrics", False: "aws/sagemaker/ModelMonitoring/data-metrics"}
-"""By whether an endpoint is monitored. AWS's pages spell the first in three ways; this is how its notebooks query it."""
+MONITORED = {True: "aws/sagemaker/Endpoints", False: "aws/sagemaker/ModelMonitoring"}
+"""By whether an endpoint is monitored, or what batch transform writes."""
+METRICS = {
+    "DATA_QUALITY": "data-metrics", "MODEL_QUALITY": "model-metrics", "MODEL_BIAS": "bias-metrics",
+    "MODEL_EXPLAINABILITY": "explainability-metrics",
+}  # fmt: skip
+"""By `analysis_type`. AWS's pages spell the first in three ways; this is how its notebooks query it."""
 
 
 def are_wanted(request: Mapping[str, Any]) -> bool:
@@ -38,7 +45,9 @@ def are_wanted(request: Mapping[str, Any]) -> bool:
 
 def namespace(request: Mapping[str, Any]) -> str:
     """Where the metrics of a monitoring job go."""
-    return NAMESPACES["sagemaker_endpoint_name" in (request.get("Environment") or {})]
+    environment = request.get("Environment") or {}
+    stem = METRICS.get(environment.get("analysis_type", ""), METRICS["DATA_QUALITY"])
+    return f"{MONITORED['sagemaker_endpoint_name' in environment]}/{stem}"
 
 
 def keep(ml: Path, kept: Path) -> int:

@@ -20,7 +20,7 @@ from .refuse import unless_offered, unless_value
 PROCESSING = "/opt/ml/processing/"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DefinitionKind:
     """One kind of monitoring job definition."""
 
@@ -30,6 +30,10 @@ class DefinitionKind:
     """The word in ARNs."""
     analysis: str
     """The analyzer's word for it: `analysis_type` of a job's environment."""
+    baseline: Mapping[str, str]
+    """The files that a baselining job writes, by what they are to a job: constraints, statistics."""
+    needs_truth: bool
+    """Whether it holds predictions against ground truth."""
     is_analyzed: bool
     """Whether the analyzer does it; a schedule of a kind that it does not do is refused."""
 
@@ -41,10 +45,38 @@ class DefinitionKind:
 KINDS = {
     kind.monitoring_type: kind
     for kind in (
-        DefinitionKind("DataQuality", "data-quality-job-definition", "DATA_QUALITY", True),
-        DefinitionKind("ModelQuality", "model-quality-job-definition", "MODEL_QUALITY", False),
-        DefinitionKind("ModelBias", "model-bias-job-definition", "MODEL_BIAS", False),
-        DefinitionKind("ModelExplainability", "model-explainability-job-definition", "MODEL_EXPLAINABILITY", False),
+        DefinitionKind(
+            monitoring_type="DataQuality",
+            kind="data-quality-job-definition",
+            analysis="DATA_QUALITY",
+            baseline={"constraints": "constraints.json", "statistics": "statistics.json"},
+            needs_truth=False,
+            is_analyzed=True,
+        ),
+        DefinitionKind(
+            monitoring_type="ModelQuality",
+            kind="model-quality-job-definition",
+            analysis="MODEL_QUALITY",
+            baseline={"constraints": "constraints.json"},
+            needs_truth=True,
+            is_analyzed=True,
+        ),
+        DefinitionKind(
+            monitoring_type="ModelBias",
+            kind="model-bias-job-definition",
+            analysis="MODEL_BIAS",
+            baseline={"constraints": "analysis.json"},
+            needs_truth=True,
+            is_analyzed=False,
+        ),
+        DefinitionKind(
+            monitoring_type="ModelExplainability",
+            kind="model-explainability-job-definition",
+            analysis="MODEL_EXPLAINABILITY",
+            baseline={"constraints": "analysis.json"},
+            needs_truth=False,
+            is_analyzed=False,
+        ),
     )
 }
 SOURCE_OFFERED = (
@@ -156,6 +188,11 @@ def check(operation: str, definition: Definition) -> None:
     """
     if (definition.endpoint_input is None) == (definition.batch_input is None):
         raise ValidationException(f"{operation}: give either EndpointInput or BatchTransformInput")
+    if definition.type.needs_truth and definition.ground_truth is None:
+        raise ValidationException(
+            f"{operation}: {definition.type.monitoring_type} needs a GroundTruthS3Input; a MonitoringJobDefinition inside "
+            f"of a schedule has none: create a {definition.type.prefix}"
+        )
     of_model = () if definition.type.monitoring_type != "DataQuality" else OF_A_MODEL
     source, path = definition.source, "BatchTransformInput." if definition.batch_input else "EndpointInput."
     unless_offered(operation, source, [name for name in SOURCE_OFFERED if name not in of_model], path)

@@ -76,7 +76,7 @@ def processing_request(
     application = definition.application
     sources = [
         *_data(definition, execution.window, captured, storage),
-        *_ground_truth(definition, execution.window, storage),
+        *_ground_truth(definition, execution, storage),
         *((uri, f"{BASELINE}/{what}") for what, uri in baseline.items()),
         *((uri, CONFIG) for uri in [application.get("ConfigUri")] if uri),
     ]
@@ -175,13 +175,18 @@ def _data(
     yield from ((f"{root}/{path}".rstrip("/") + "/", f"{local}/{path}".rstrip("/")) for path in paths)
 
 
-def _ground_truth(definition: Definition, window: Window, storage: Storage) -> Iterator[tuple[str, str]]:
-    """The hours of ground truth (<S3Uri>/yyyy/mm/dd/hh/) of the window, where the definition asks for them."""
+def _ground_truth(definition: Definition, execution: Execution, storage: Storage) -> Iterator[tuple[str, str]]:
+    """The hours of ground truth (<S3Uri>/yyyy/mm/dd/hh/) that can hold a window's labels, if the definition asks for them.
+
+    The date is that of the label and not of its inference, so that labels of the window may lie in every hour from its start
+    to the execution.
+    """
     if definition.ground_truth is None:
         return
     root = definition.ground_truth["S3Uri"].rstrip("/")
-    hours = [hour for hour in _hours(window) if _holds_any(f"{root}/{hour}/", storage)]
-    _must_hold(hours, root, window)
+    until_now = Window(execution.window.start, max(execution.window.end, execution.scheduled))
+    hours = [hour for hour in _hours(until_now) if _holds_any(f"{root}/{hour}/", storage)]
+    _must_hold(hours, root, until_now)
     yield from ((f"{root}/{hour}/", f"{GROUND_TRUTH}/{hour}") for hour in hours)
 
 
@@ -223,12 +228,11 @@ def _holds_any(uri: str, storage: Storage) -> bool:
 
 def _baseline(definition: Definition, database: Database) -> Iterator[tuple[str, str]]:
     """The URIs of the baseline's files, by what they are: those that are given, else those that a baselining job wrote."""
-    given = {"constraints": "ConstraintsResource", "statistics": "StatisticsResource"}
     job_name = definition.baseline.get("BaseliningJobName")
-    for what, member in given.items():
-        uri = (definition.baseline.get(member) or {}).get("S3Uri")
+    for what, file_name in definition.type.baseline.items():
+        uri = (definition.baseline.get(f"{what.capitalize()}Resource") or {}).get("S3Uri")
         if uri is None and job_name is not None:
-            uri = f"{_output_of(job_name, database)}/{what}.json"
+            uri = f"{_output_of(job_name, database)}/{file_name}"
         if uri is not None:
             yield what, uri
 

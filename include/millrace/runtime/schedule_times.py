@@ -23,6 +23,8 @@ DAILY = "cron(0 0 ? * * *)"
 CRON = re.compile(r"cron\(0 (?P<hour>\*|\d{1,2})(?:/(?P<step>\d{1,2}))? \? \* \* \*\)")
 OFFSET = re.compile(r"(-)?P(?=.)(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
 HOUR, DAY = 3600, 86_400
+LONGEST_OFFSETS = 31 * DAY
+"""Of a window by an input's own offsets, which wait for labels; AWS states no limit, and each hour is looked up in S3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +87,8 @@ def window_of(config: Mapping[str, Any], source: Mapping[str, Any], scheduled: f
         source: the EndpointInput or BatchTransformInput.
 
     Raises:
-        ValidationException: an offset is none, the window is empty or longer than 24 hours, ends in the future, or is
-            missing where it is needed.
+        ValidationException: an offset is none, the window is empty or too long (24 hours by DataAnalysisStartTime, 31 days
+            by the input's offsets), ends in the future, or is missing where it is needed.
     """
     times, given = times_of(config), config.get("ScheduleConfig") or {}
     start = given.get("DataAnalysisStartTime", source.get("StartTimeOffset"))
@@ -97,10 +99,11 @@ def window_of(config: Mapping[str, Any], source: Mapping[str, Any], scheduled: f
         )
     before = _seconds(start, "start") if start is not None else -times.every * HOUR
     until = _seconds(end, "end") if end is not None else 0
-    if not before < until <= 0 or until - before > DAY:
+    longest = DAY if "DataAnalysisStartTime" in given else LONGEST_OFFSETS
+    if not before < until <= 0 or until - before > longest:
         raise ValidationException(
             f"The data analysis window from {start or f'-PT{times.every}H'} to {end or '-PT0H'} is invalid: it must not be "
-            "empty, not be longer than 24 hours, and not end after the scheduled time"
+            f"empty, not be longer than {longest // HOUR} hours, and not end after the scheduled time"
         )
     return Window(scheduled + before, scheduled + until)
 

@@ -114,7 +114,7 @@ class MonitoringSchedules:
         if not definition.type.is_analyzed:
             raise ValidationException(
                 f"{operation}: a schedule of MonitoringType {definition.type.monitoring_type} is not offered by the "
-                "Millrace runtime yet (AWS takes it): its analyzer does DataQuality"
+                "Millrace runtime yet (AWS takes it): its analyzer does not do it"
             )
         monitoring_definition.check(operation, definition)
         due = self._next(config)

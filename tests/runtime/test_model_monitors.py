@@ -1,0 +1,164 @@
+"""Schedules of the kinds that look at a model, by a real boto3 client: an endpoint that captures, and ground truth."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tests.runtime.jobs import Jobs
+from tests.runtime.process import RuntimeProcess, running, until
+from tests.runtime.schedules import INPUT, Schedules, definition_of, suggest_baseline
+from tests.runtime.test_data_capture import capture, when_captured
+from tests.runtime.test_endpoints import Endpoint
+
+WINDOW = {"DataAnalysisStartTime": "-PT1H", "DataAnalysisEndTime": "-PT0H"}
+SCORES = """
+import json
+def model_fn(model_dir):
+    return None
+def input_fn(body, content_type):
+    return [[float(cell) for cell in line.split(",")] for line in body.decode().splitlines()]
+def predict_fn(rows, model):
+    return [3 * size + 0.5 * age for size, age, group in rows]
+def output_fn(scores, accept):
+    return "\\n".join(f"{int(score > 0)},{1 / (1 + 2.718281828 ** -score):.6f}" for score in scores)
+"""
+"""A model of three numbers, of which the first matters most and the last not at all; answers label and probability."""
+
+
+@pytest.fixture(scope="module")
+def monitored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RuntimeProcess]:
+    with running(tmp_path_factory.mktemp("monitored")) as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def schedules(monitored: RuntimeProcess) -> Schedules:
+    return Schedules(Jobs(monitored))
+
+
+@pytest.fixture(scope="module")
+def endpoint(schedules: Schedules) -> Endpoint:
+    """It captures what it is asked and answers."""
+    jobs = schedules.jobs
+    made = Endpoint(jobs)
+    made.create(jobs.endpoint_config(jobs.model(SCORES), capture=capture("s3://bucket/traffic")))
+    return made
+
+
+def draw(rows: int, seed: int) -> list[tuple[float, float, int]]:
+    dice = random.Random(seed)
+    return [(round(dice.gauss(0, 1), 4), round(dice.gauss(0, 1), 4), dice.randrange(2)) for _ in range(rows)]
+
+
+def ask(endpoint: Endpoint, rows: Sequence[tuple[float, float, int]], name: str) -> list[str]:
+    """Send the rows, ten a request, and wait until they are captured; the inference ids, one a request."""
+    ids = [f"{name}-{first}" for first in range(0, len(rows), 10)]
+    for index, inference_id in enumerate(ids):
+        body = "\n".join(",".join(map(str, row)) for row in rows[10 * index : 10 * index + 10])
+        endpoint.ask(body, InferenceId=inference_id)
+
+    def are_captured() -> bool:
+        lines = when_captured(endpoint.jobs, f"traffic/{endpoint.name}/", 1)
+        return set(ids) <= {line["eventMetadata"]["inferenceId"] for line in lines}
+
+    until(are_captured, 30, f"the capture of {name}")
+    return ids
+
+
+def put_truth(jobs: Jobs, ids: Sequence[str], labels: Sequence[int], prefix: str) -> str:
+    """Ground truth, as Model Monitor takes it, of ten labels an id; by the hour in which it is put."""
+    lines = [
+        json.dumps(
+            {
+                "groundTruthData": {"data": "\n".join(map(str, labels[10 * n : 10 * n + 10])), "encoding": "CSV"},
+                "eventMetadata": {"eventId": inference_id},
+                "eventVersion": "0",
+            }
+        )
+        for n, inference_id in enumerate(ids)
+    ]
+    jobs.put(f"{prefix}/{datetime.now(UTC):%Y/%m/%d/%H}/labels.jsonl", "\n".join(lines).encode())
+    return f"s3://bucket/{prefix}"
+
+
+def right(rows: Sequence[tuple[float, float, int]], seed: int, wrong: float) -> list[int]:
+    """Labels that the model predicts, but for a share of `wrong`."""
+    dice = random.Random(seed)
+    return [int(3 * size + 0.5 * age > 0) ^ (dice.random() < wrong) for size, age, _ in rows]
+
+
+def output(jobs: Jobs, prefix: str, name: str) -> Any:
+    """A file of an execution's output."""
+    listed = jobs.s3.list_objects_v2(Bucket="bucket", Prefix=prefix)["Contents"]
+    (key,) = [item["Key"] for item in listed if item["Key"].endswith(f"/{name}")]
+    return json.loads(jobs.s3.get_object(Bucket="bucket", Key=key)["Body"].read())
+
+
+@pytest.fixture(scope="module")
+def quality_baseline(schedules: Schedules) -> dict[str, Any]:
+    """The baselining job of the SDK's ModelQualityMonitor, on predictions of which one in twenty is wrong."""
+    rows = draw(1000, 1)
+    labels = right(rows, 2, 0.05)
+    lines = [f"{int(3 * size + 0.5 * age > 0)},{label}" for (size, age, _), label in zip(rows, labels, strict=True)]
+    data = schedules.jobs.put("quality/train.csv", "\n".join(["prediction,label", *lines]).encode())
+    ended = suggest_baseline(
+        schedules.jobs, data, "s3://bucket/quality/baseline", analysis_type="MODEL_QUALITY",
+        problem_type="BinaryClassification", inference_attribute="prediction", ground_truth_attribute="label",
+    )  # fmt: skip
+    assert ended["ProcessingJobStatus"] == "Completed", ended.get("FailureReason")
+    return {"BaseliningJobName": ended["ProcessingJobName"]}
+
+
+@pytest.mark.parametrize(("wrong", "status"), [(0.05, "Completed"), (0.4, "CompletedWithViolations")])
+def test_model_quality_of_an_endpoint_by_the_labels_that_came(
+    schedules: Schedules, endpoint: Endpoint, quality_baseline: dict[str, Any], wrong: float, status: str
+) -> None:
+    jobs, name = schedules.jobs, f"quality-{wrong}"
+    rows = draw(300, 3)
+    ids = ask(endpoint, rows, name)
+    truth = put_truth(jobs, ids, right(rows, 4, wrong), f"truth/{name}")
+    source = {
+        "EndpointInput": {"EndpointName": endpoint.name, "LocalPath": INPUT, "InferenceAttribute": "0"},
+        "GroundTruthS3Input": {"S3Uri": truth},
+    }
+    application = {"ProblemType": "BinaryClassification"}
+    defined = definition_of("ModelQuality", jobs, source, f"s3://bucket/{name}", quality_baseline, application)
+    schedule = schedules.create(defined, "NOW", kind="ModelQuality", **WINDOW)
+    (execution,) = schedules.ended(schedule)
+    assert execution["MonitoringExecutionStatus"] == status, execution.get("FailureReason")
+    assert execution["MonitoringType"] == "ModelQuality"
+    found = output(jobs, f"{name}/{endpoint.name}/{schedule}/", "statistics.json")["binary_classification_metrics"]
+    assert found["accuracy"]["value"] == pytest.approx(1 - wrong, abs=0.06)
+    violations = output(jobs, f"{name}/", "constraint_violations.json")["violations"]
+    assert ("accuracy" in {violation["metric_name"] for violation in violations}) is (status != "Completed")
+    assert output(jobs, f"{name}/", "coverage.json")["labelled"] == 300
+    cloudwatch, now = jobs.runtime.client("cloudwatch"), execution["ScheduledTime"]
+
+    def sent() -> list[float]:
+        points = cloudwatch.get_metric_statistics(
+            Namespace="aws/sagemaker/Endpoints/model-metrics", MetricName="accuracy", Period=60, Statistics=["Average"],
+            StartTime=now - timedelta(minutes=5), EndTime=now + timedelta(minutes=5),
+            Dimensions=[{"Name": "Endpoint", "Value": endpoint.name}, {"Name": "MonitoringSchedule", "Value": schedule}],
+        )["Datapoints"]  # fmt: skip
+        return [point["Average"] for point in points]
+
+    assert until(sent, 60, "the accuracy in CloudWatch") == [pytest.approx(found["accuracy"]["value"])]
+
+
+def test_window_whose_labels_have_not_come_fails_in_sagemakers_words(schedules: Schedules, endpoint: Endpoint) -> None:
+    ask(endpoint, draw(10, 5), "early")
+    source = {
+        "EndpointInput": {"EndpointName": endpoint.name, "LocalPath": INPUT, "InferenceAttribute": "0"},
+        "GroundTruthS3Input": {"S3Uri": "s3://bucket/no-truth"},
+    }
+    application = {"ProblemType": "BinaryClassification"}
+    defined = definition_of("ModelQuality", schedules.jobs, source, "s3://bucket/early", {}, application)
+    (execution,) = schedules.ended(schedules.create(defined, "NOW", kind="ModelQuality", **WINDOW))
+    assert execution["MonitoringExecutionStatus"] == "Failed"
+    assert execution["FailureReason"].startswith('No S3 objects found under S3 URL "s3://bucket/no-truth"')
