@@ -151,6 +151,49 @@ def test_model_quality_of_an_endpoint_by_the_labels_that_came(
     assert until(sent, 60, "the accuracy in CloudWatch") == [pytest.approx(found["accuracy"]["value"])]
 
 
+@pytest.fixture(scope="module")
+def bias_config(schedules: Schedules) -> str:
+    config = {
+        "headers": ["size", "age", "group", "label"], "label": "label", "label_values_or_threshold": [1],
+        "facet": [{"name_or_index": "group", "value_or_threshold": [1]}],
+    }  # fmt: skip
+    return schedules.jobs.put("bias/analysis_config.json", json.dumps(config).encode())
+
+
+@pytest.fixture(scope="module")
+def bias_baseline(schedules: Schedules) -> dict[str, Any]:
+    """Constraints as Clarify's baselining job writes them: its analysis.json."""
+    metrics = [{"name": name, "description": name, "value": 0.1} for name in ("DPPL", "AD")]
+    facets = {"group": [{"value_or_threshold": "1", "metrics": metrics}]}
+    section = {"label": "label", "label_value_or_threshold": "1", "facets": facets}
+    document = json.dumps({"version": "1.0", "post_training_bias_metrics": section})
+    return {"ConstraintsResource": {"S3Uri": schedules.jobs.put("bias/analysis.json", document.encode())}}
+
+
+@pytest.mark.parametrize(("shift", "status"), [(0.0, "Completed"), (1.5, "CompletedWithViolations")])
+def test_bias_of_an_endpoint_by_clarifys_configuration(
+    schedules: Schedules, endpoint: Endpoint, bias_config: str, bias_baseline: dict[str, Any], shift: float, status: str
+) -> None:
+    jobs, name = schedules.jobs, f"bias-{shift}"
+    rows = [(size - shift * group, age, group) for size, age, group in draw(400, 6)]
+    ids = ask(endpoint, rows, name)
+    source = {
+        "EndpointInput": {"EndpointName": endpoint.name, "LocalPath": INPUT, "InferenceAttribute": "0"},
+        "GroundTruthS3Input": {"S3Uri": put_truth(jobs, ids, right(rows, 7, 0.05), f"truth/{name}")},
+    }
+    application = {"ConfigUri": bias_config}
+    defined = definition_of("ModelBias", jobs, source, f"s3://bucket/{name}", bias_baseline, application)
+    schedule = schedules.create(defined, "NOW", kind="ModelBias", **WINDOW)
+    (execution,) = schedules.ended(schedule)
+    assert execution["MonitoringExecutionStatus"] == status, execution.get("FailureReason")
+    violations = output(jobs, f"{name}/{endpoint.name}/{schedule}/", "constraint_violations.json")["violations"]
+    assert [violation["metric_name"] for violation in violations] == (["DPPL"] if shift else [])
+    (entry,) = output(jobs, f"{name}/", "analysis.json")["post_training_bias_metrics"]["facets"]["group"]
+    accepted = {g: [3 * size + 0.5 * age > 0 for size, age, group in rows if group == g] for g in (0, 1)}
+    measured = {metric["name"]: metric["value"] for metric in entry["metrics"]}
+    assert measured["DPPL"] == pytest.approx(sum(accepted[0]) / len(accepted[0]) - sum(accepted[1]) / len(accepted[1]))
+
+
 def test_window_whose_labels_have_not_come_fails_in_sagemakers_words(schedules: Schedules, endpoint: Endpoint) -> None:
     ask(endpoint, draw(10, 5), "early")
     source = {

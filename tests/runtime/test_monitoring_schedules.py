@@ -243,7 +243,7 @@ def test_other_kinds_are_kept_as_they_were_given(schedules: Schedules, kind: str
     assert {member: described[member] for member in request} == request
 
 
-@pytest.mark.parametrize("kind", ["ModelBias", "ModelExplainability"])
+@pytest.mark.parametrize("kind", ["ModelExplainability"])
 def test_schedule_of_a_kind_that_is_not_analyzed_is_refused_by_name(schedules: Schedules, kind: str) -> None:
     application, truth = OTHERS[kind]
     source = batch("s3://bucket/a") | truth

@@ -53,6 +53,25 @@ class Judged:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FacetBias:
+    """What was found for one facet."""
+
+    question: Question
+    pre: Sequence[Judged]
+    """The metrics of the labels."""
+    post: Sequence[Judged]
+    """The metrics of the predictions."""
+
+    @property
+    def judged(self) -> list[Judged]:
+        """What is held to a range."""
+        return [one for one in (*self.pre, *self.post) if one.state is not None]
+
+    def in_state(self, state: State) -> list[Judged]:
+        return [one for one in self.judged if one.state is state]
+
+
 def judge(found: Sequence[Bias], ranges: Ranges) -> list[Judged]:
     """Each metric against its range, in the order given."""
     return [_judged(bias, ranges.get(bias.name)) for bias in found]
@@ -62,20 +81,25 @@ def _judged(bias: Bias, allowed: tuple[float, float] | None) -> Judged:
     return Judged(bias=bias, range=allowed, state=state_of(bias.measure, *allowed) if allowed else None)
 
 
-def analysis(question: Question, pre: Sequence[Bias], post: Sequence[Bias]) -> dict[str, Any]:
-    """The document, with a `confidence_interval` beside each of Clarify's fields."""
-    label = question.label
+def analysis(found: Sequence[FacetBias]) -> dict[str, Any]:
+    """The document of facets of one label, with a `confidence_interval` beside each of Clarify's fields."""
     document: dict[str, Any] = {"version": "1.0"}
-    for section, found in ((PRE, pre), (POST, post)):
-        if found:
+    for section, stage in ((PRE, "pre"), (POST, "post")):
+        facets: dict[str, list[dict[str, Any]]] = {}
+        for one in found:
+            metrics: Sequence[Judged] = getattr(one, stage)
+            if metrics:
+                entry = {
+                    "value_or_threshold": one.question.facet.words,
+                    "metrics": [_metric(judged.bias) for judged in metrics],
+                }
+                facets.setdefault(one.question.facet.column, []).append(entry)
+        if facets:
+            label = found[0].question.label
             document[section] = {
                 "label": label.column,
                 "label_value_or_threshold": label.words,
-                "facets": {
-                    question.facet.column: [
-                        {"value_or_threshold": question.facet.words, "metrics": [_metric(bias) for bias in found]}
-                    ]
-                },
+                "facets": facets,
             }
     return document
 
@@ -106,18 +130,18 @@ def read_ranges(folder: Path, question: Question) -> dict[str, tuple[float, floa
     return ranges
 
 
-def write_violations(folder: Path, question: Question, judged: Sequence[Judged]) -> Path:
+def write_violations(folder: Path, found: Sequence[FacetBias]) -> Path:
     """Write Model Monitor's `constraint_violations.json` for bias into `folder` and return its path."""
     violations = [
         {
-            "facet": question.facet.column,
-            "facet_value": question.facet.words,
-            "metric_name": one.bias.name,
+            "facet": one.question.facet.column,
+            "facet_value": one.question.facet.words,
+            "metric_name": judged.bias.name,
             "constraint_check_type": "bias_drift_check",
-            "description": one.words,
+            "description": judged.words,
         }
-        for one in judged
-        if one.state is State.VIOLATED
+        for one in found
+        for judged in one.in_state(State.VIOLATED)
     ]
     path = folder / VIOLATIONS
     path.write_text(json.dumps({"version": "1.0", "violations": violations}, indent=2), encoding="utf-8")

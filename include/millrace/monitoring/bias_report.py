@@ -6,29 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from millrace.monitoring.bias import DISFAVOURED, FAVOURED, FLIP_TEST, FLIP_TEST_DESCRIPTION, outcomes
-from millrace.monitoring.bias_file import METRICS, Judged
+from millrace.monitoring.bias_file import METRICS, FacetBias, Judged
 from millrace.monitoring.certainty import State
-from millrace.monitoring.facets import Question, Tally
+from millrace.monitoring.facets import Tally
 from millrace.monitoring.page import Chart, Gauge, Page, Table, axis_around
 
 FLIP_TEST_MEANING = "facet d's neighbours in facet a are accepted where d is not"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BiasResult:
-    question: Question
+class BiasResult(FacetBias):
+    """What was found for one facet, and the rows it was found in."""
+
     tally: Tally
-    pre: Sequence[Judged]
-    post: Sequence[Judged]
     confidence: float
-
-    @property
-    def judged(self) -> list[Judged]:
-        """What is held to a range."""
-        return [one for one in (*self.pre, *self.post) if one.state is not None]
-
-    def in_state(self, state: State) -> list[Judged]:
-        return [one for one in self.judged if one.state is state]
 
     @property
     def summary(self) -> str:
@@ -47,11 +38,13 @@ class BiasResult:
         )
 
 
-def page_of(result: BiasResult) -> Page:
-    """The page of a result."""
-    violated, watched = result.in_state(State.VIOLATED), result.in_state(State.WATCH)
+def page_of(results: Sequence[BiasResult]) -> Page:
+    """The page of one facet, or of several of one label."""
+    violated = [one for result in results for one in result.in_state(State.VIOLATED)]
+    watched = [one for result in results for one in result.in_state(State.WATCH)]
+    judged = [one for result in results for one in result.judged]
     headline = "No bias beyond what is allowed"
-    if not result.judged:
+    if not judged:
         headline = "Bias was measured, and held to no range"
     if watched:
         headline = "There may be more bias than is allowed; it is not certain"
@@ -60,15 +53,21 @@ def page_of(result: BiasResult) -> Page:
     return Page(
         title="Bias report",
         headline=headline,
-        lead=result.summary,
-        tone="bad" if violated else "unsure" if watched or not result.judged else "good",
-        facts=_facts(result),
-        charts=[
-            *_charts("Predictions", result.post, result.confidence),
-            *_charts("Labels", result.pre, result.confidence),
-        ],
-        tables=[_facets(result), *_undefined(result)],
+        lead=" ".join(result.summary for result in results),
+        tone="bad" if violated else "unsure" if watched or not judged else "good",
+        facts=[fact for result in results for fact in _facts(result)],
+        charts=[chart for result in results for chart in _charts_of(result, named=len(results) > 1)],
+        tables=[table for result in results for table in (_facets(result), *_undefined(result))],
     )
+
+
+def _charts_of(result: BiasResult, *, named: bool) -> list[Chart]:
+    """The charts of one facet; with its name where there are others."""
+    facet = f" ({result.question.facet.column} in {result.question.facet.words})" if named else ""
+    return [
+        *_charts(f"Predictions{facet}", result.post, result.confidence),
+        *_charts(f"Labels{facet}", result.pre, result.confidence),
+    ]
 
 
 def _facts(result: BiasResult) -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ BASE = "/opt/ml"
 METRICS = "output/metrics/cloudwatch"
 SWITCHES = ("Enabled", "Disabled")
 DATA_QUALITY = "DATA_QUALITY"
-ANALYSES = (DATA_QUALITY, "MODEL_QUALITY")
+ANALYSES = (DATA_QUALITY, "MODEL_QUALITY", "MODEL_BIAS")
 INFERENCE_ID = "SageMakerInferenceId"
 """The column that batch transform adds to its output where it is asked for ids (GenerateInferenceId)."""
 SCRIPTS = ("record_preprocessor_script", "post_analytics_processor_script")
@@ -84,6 +84,8 @@ class Contract:
     problem_type: str | None
     ground_truth: Path | None
     """The folder of ground truth; None where a dataset holds its labels itself."""
+    config: Path | None
+    """Clarify's analysis_config.json."""
     positive_label: str
     """Of a binary classification. Our own variable."""
     least_labels: int | None
@@ -130,6 +132,7 @@ def read(environment: Mapping[str, str]) -> Contract:
         probability_threshold=_number(environment, "probability_threshold_attribute"),
         problem_type=environment.get("problem_type") or None,
         ground_truth=_optional_path(root, environment.get("ground_truth_source")),
+        config=_optional_path(root, environment.get("analysis_config")),
         positive_label=environment.get("positive_label") or "1",
         least_labels=_count(environment, "least_labels"),
     )

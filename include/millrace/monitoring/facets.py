@@ -28,6 +28,10 @@ GROUP, D, LABEL, ACCEPTED = "_group", "_disfavoured", "_label", "_accepted"
 """Names that no feature of the flip test is likely to have."""
 
 
+class EmptyFacetError(DatasetError):
+    """Every row is of one facet, and nothing can be compared."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
     """Some values of a column, or all numbers above a threshold."""
@@ -76,6 +80,14 @@ class Question:
         named = [self.facet.column, self.label.column, self.prediction, self.group, *self.features]
         return list(dict.fromkeys(name for name in named if name))
 
+    @property
+    def as_text(self) -> set[str]:
+        """The columns whose values are names, even where they look like numbers."""
+        named = {choice.column for choice in (self.facet, self.label) if choice.threshold is None}
+        if self.prediction and self.label.threshold is None:
+            named.add(self.prediction)
+        return named | ({self.group} if self.group else set())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
@@ -94,9 +106,9 @@ def tally(batches: Iterable[pa.RecordBatch], question: Question) -> Tally:
     """Count the rows.
 
     Raises:
-        DatasetError: a column is missing, a threshold is asked of text, one of the facets is empty, or there are over
-            8,000
-            combinations of subgroup and label.
+        EmptyFacetError: one of the facets has no rows.
+        DatasetError: a column is missing, a threshold is asked of text, or there are over 8,000 combinations of subgroup
+            and label.
     """
     cells: Counter[tuple[str, bool, str, bool]] = Counter()
     nearest = Reservoir()
@@ -154,7 +166,7 @@ def _counts(cells: Counter[tuple[str, bool, str, bool]], question: Question) -> 
     facets = {disfavoured for _, disfavoured, _, _ in cells}
     if len(facets) < 2:
         which = "every" if facets == {True} else "no"
-        raise DatasetError(
+        raise EmptyFacetError(
             f"{which} row's {question.facet.column!r} is among {question.facet.words}; both facets must have rows"
         )
     groups = sorted({group for group, _, _, _ in cells})

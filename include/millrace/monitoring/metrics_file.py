@@ -2,11 +2,12 @@
 
 Names and meanings are those of Model Monitor's own containers. Of data quality: `feature_data_<name>` (of numbers, as a set
 of statistics), `feature_non_null_<name>` (completeness, 0 to 1) and `feature_baseline_drift_<name>` (the drift distance, 0
-to 1). Of model quality: the metric's own name (`accuracy`, `rmse`). SageMaker sends what lies in
-/opt/ml/output/metrics/cloudwatch; this module sends nothing.
+to 1). Of model quality: the metric's own name (`accuracy`, `rmse`). Of bias: `bias_metric_<name>`, with the facet and the
+label as dimensions. SageMaker sends what lies in /opt/ml/output/metrics/cloudwatch; this module sends nothing.
 
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-cloudwatch.html,
-.../model-monitor-byoc-cloudwatch.html and .../model-monitor-model-quality-metrics.html
+.../model-monitor-byoc-cloudwatch.html, .../model-monitor-model-quality-metrics.html and
+.../clarify-model-monitor-bias-drift-cw.html
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from millrace.monitoring.bias_file import FacetBias
 from millrace.monitoring.container_contract import Contract
 from millrace.monitoring.drift import FeatureDrift
 from millrace.monitoring.interval import Measure
@@ -77,6 +79,20 @@ def of_features(dataset: DatasetSummary, drift: Sequence[FeatureDrift]) -> Itera
 def of_measures(measures: Mapping[str, Measure]) -> Iterator[Metric]:
     """Model quality's."""
     return (Metric(name, found.value) for name, found in measures.items())
+
+
+def of_bias(found: Sequence[FacetBias]) -> Iterator[Metric]:
+    """Bias's, as far as they could be measured."""
+    for one in found:
+        label, facet = one.question.label, one.question.facet
+        for stage, metrics in (("Pre-training", one.pre), ("Post-Training", one.post)):
+            dimensions = {
+                "BiasStage": stage, "Label": label.column, "LabelValue": label.words,
+                "Facet": facet.column, "FacetValue": facet.words,
+            }  # fmt: skip
+            for judged in metrics:
+                if judged.bias.measure is not None:
+                    yield Metric(f"bias_metric_{judged.bias.name}", judged.bias.measure.value, dimensions)
 
 
 def _row(metric: Metric, time: str, dimensions: Mapping[str, str]) -> dict[str, Any]:

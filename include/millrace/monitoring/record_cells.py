@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from millrace.profiling.payload import WRAPPERS, Cell, Cells
 
@@ -35,6 +36,23 @@ def below(cells: Cells, attribute: str) -> Cells:
     prefix = f"{column_of(attribute)}."
     chosen = [(name.removeprefix(prefix), cell) for name, cell in cells if name is not None and name.startswith(prefix)]
     return [(None if name.isdecimal() else name, cell) for name, cell in chosen]
+
+
+def features_of(cells: Cells, attribute: str | None, names: Sequence[str]) -> dict[str, Cell]:
+    """What the model was asked about, by name.
+
+    Args:
+        attribute: the list or object that holds the features; everything without it.
+        names: of cells that have none, by position; then `_c0`, `_c1`.
+
+    >>> features_of([(None, 1), (None, "x")], None, ["size"])
+    {'size': 1, '_c1': 'x'}
+    """
+    chosen = below(cells, attribute) if attribute else cells
+    return {
+        name or (names[index] if index < len(names) else f"_c{index}"): cell
+        for index, (name, cell) in enumerate(chosen)
+    }
 
 
 def column_of(attribute: str) -> str:

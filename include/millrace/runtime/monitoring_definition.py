@@ -67,7 +67,7 @@ KINDS = {
             analysis="MODEL_BIAS",
             baseline={"constraints": "analysis.json"},
             needs_truth=True,
-            is_analyzed=False,
+            is_analyzed=True,
         ),
         DefinitionKind(
             monitoring_type="ModelExplainability",

@@ -16,6 +16,7 @@ from millrace.monitoring.container_contract import Contract
 MODULES: Mapping[str, str] = {
     "DATA_QUALITY": "data_quality",
     "MODEL_QUALITY": "model_quality",
+    "MODEL_BIAS": "bias",
 }
 """By `analysis_type`. The keys are `container_contract.ANALYSES`."""
 

@@ -6,11 +6,11 @@ import argparse
 import math
 from pathlib import Path
 
-from millrace.monitoring import bias, bias_file, bias_report, page
+from millrace.monitoring import bias_file, bias_judgement, page
 from millrace.monitoring.bias_report import BiasResult
 from millrace.monitoring.certainty import State
 from millrace.monitoring.commands.data import add_data_arguments, level, reading
-from millrace.monitoring.facets import Choice, Question, Tally, tally
+from millrace.monitoring.facets import Choice, Question
 from millrace.monitoring.interval import CONFIDENCE
 from millrace.profiling.dataset import read_batches
 from millrace.profiling.errors import DatasetError
@@ -46,28 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     question = _question(options)
-    names = [question.facet, question.label]
-    texts = {choice.column for choice in names if choice.threshold is None} | {question.group or ""}
-    if question.prediction and question.label.threshold is None:
-        texts.add(question.prediction)
-    batches = read_batches(options.data, reading(options, as_text=texts - {""}))
-    counted = tally(batches, question)
-    print(f"counted {options.data}: {counted.rows} rows, {counted.left_out} left out")
-    pre = bias.pre_training(counted.counts, options.confidence)
-    post = bias.post_training(counted.counts, _flips(counted, question, options.confidence), options.confidence)
+    batches = read_batches(options.data, reading(options, as_text=question.as_text))
     known = bias_file.read_ranges(options.baseline, question) if options.baseline else bias_file.FOUR_FIFTHS
-    ranges = {**known, **dict(options.range)}
-    result = BiasResult(
-        question=question,
-        tally=counted,
-        pre=bias_file.judge(pre, ranges),
-        post=bias_file.judge(post, ranges),
-        confidence=options.confidence,
-    )
-    options.output.mkdir(parents=True, exist_ok=True)
-    bias_file.write_analysis(options.output, bias_file.analysis(question, pre, post))
-    bias_file.write_violations(options.output, question, result.judged)
-    page.write_page(options.output, bias_report.page_of(result))
+    result = bias_judgement.judge(batches, question, {**known, **dict(options.range)}, confidence=options.confidence)
+    print(f"counted {options.data}: {result.tally.rows} rows, {result.tally.left_out} left out")
+    bias_judgement.write_results(options.output, [result])
     verdict = verdict_of(result)
     verdict.write(options.output)
     print(f"wrote {VERDICT} and the report to {options.output}: {verdict.summary}")
@@ -117,9 +100,3 @@ def _question(options: argparse.Namespace) -> Question:
         group=options.group_column,
         features=tuple(options.flip_column),
     )
-
-
-def _flips(counted: Tally, question: Question, confidence: float) -> bias.Bias:
-    if not question.features:
-        return bias.Bias(name=bias.FLIP_TEST, measure=None, error="no column to find neighbours by was named")
-    return bias.flip_test(counted.features, counted.disfavoured, counted.accepted, confidence)

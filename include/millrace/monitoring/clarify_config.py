@@ -1,0 +1,141 @@
+"""Clarify's `analysis_config.json`, as far as the monitors of bias and of attributions heed it.
+
+What is read: `headers`, `label`, `label_values_or_threshold`, `facet`, `group_variable` and the lists of `methods`. Columns
+come by name, or by position in the dataset with its label. The rest is Clarify's own business and left alone.
+
+Source: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-config-json-monitor-bias-parameters.html and
+.../clarify-processing-job-configure-analysis.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from millrace.monitoring.bias import FLIP_TEST, POST_TRAINING, PRE_TRAINING
+from millrace.profiling.errors import FormatError
+from millrace.profiling.untrusted_json import Field, read_document
+
+Value = str | float
+ALL = "all"
+METHODS: Mapping[str, Sequence[str]] = {
+    "pre_training_bias": tuple(PRE_TRAINING),
+    "post_training_bias": (*POST_TRAINING, FLIP_TEST),
+}
+MAX_NAMES = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FacetConfig:
+    """A sensitive column, and the rows of it that are compared with everyone else."""
+
+    column: str
+    values: tuple[Value, ...]
+    """Or a threshold; empty where each value is a facet of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BiasConfig:
+    """Whose outcomes are compared."""
+
+    features: tuple[str, ...]
+    """Names of the dataset's columns without its label, by position; empty where the data name them."""
+    label: str
+    favourable: tuple[Value, ...]
+    """Labels, or a threshold."""
+    facets: tuple[FacetConfig, ...]
+    group: str | None
+    metrics: frozenset[str]
+    """The metrics that are asked for."""
+
+
+def read_bias(path: Path) -> BiasConfig:
+    """The configuration of a bias analysis.
+
+    Raises:
+        FormatError: the file is missing, or says not all of what a bias analysis needs.
+    """
+    document = read_document(path)
+    headers = _headers(document)
+    if not headers and isinstance(document.get("label", None).value, int):
+        headers_or_positions: Sequence[str] = _positions(document["label"].count())
+    else:
+        headers_or_positions = headers
+    label = _column(_needed(document, "label", "the column of the label"), headers_or_positions)
+    favourable = _values(_needed(document, "label_values_or_threshold", "which labels are favourable"))
+    facets = _needed(document, "facet", "the sensitive columns").items()
+    if not facets or not favourable:
+        empty = "facet" if not facets else "label_values_or_threshold"
+        raise FormatError(f"{document.where}.{empty} is an empty list; name one at least")
+    return BiasConfig(
+        features=tuple(name for name in headers if name != label),
+        label=label,
+        favourable=favourable,
+        facets=tuple(_facet(facet, headers_or_positions) for facet in facets),
+        group=_column(document["group_variable"], headers_or_positions) if document.has("group_variable") else None,
+        metrics=frozenset(_metrics(document)),
+    )
+
+
+def _headers(document: Field) -> tuple[str, ...]:
+    names = [name.text() for name in document.get("headers", []).items()] if document.has("headers") else []
+    if len(names) > MAX_NAMES or len(set(names)) < len(names):
+        raise FormatError(f"{document.where}.headers names a column twice, or more than {MAX_NAMES}")
+    return tuple(names)
+
+
+def _positions(label: int) -> list[str]:
+    """Names for the columns of a dataset without headers: captured lines lack its label, and number the others on."""
+    return [f"_c{index - (index > label)}" if index != label else "label" for index in range(MAX_NAMES)]
+
+
+def _needed(document: Field, name: str, what: str) -> Field:
+    if not document.has(name):
+        raise FormatError(f"{document.where} has no {name}; say {what}")
+    return document[name]
+
+
+def _column(field: Field, headers: Sequence[str]) -> str:
+    """A column by its name, or by its position."""
+    if isinstance(field.value, str):
+        return field.value
+    index = field.count()
+    if not headers:
+        return f"_c{index}"
+    if index >= len(headers):
+        raise FormatError(f"{field.where} is {index}, and there are {len(headers)} headers; positions count from 0")
+    return headers[index]
+
+
+def _facet(facet: Field, headers: Sequence[str]) -> FacetConfig:
+    column = _column(_needed(facet, "name_or_index", "which column it is"), headers)
+    values = _values(facet["value_or_threshold"]) if facet.has("value_or_threshold") else ()
+    return FacetConfig(column=column, values=values)
+
+
+def _values(field: Field) -> tuple[Value, ...]:
+    items = field.items() if isinstance(field.value, list) else [field]
+    return tuple(str(one.value) if isinstance(one.value, str | bool) else one.number() for one in items)
+
+
+def _metrics(document: Field) -> list[str]:
+    """All of both stages where no methods are named, as the SDK's monitors do; else those of the stages that are named."""
+    if not document.has("methods"):
+        return [name for names in METHODS.values() for name in names]
+    found: list[str] = []
+    for stage, known in METHODS.items():
+        if document["methods"].has(stage):
+            found += _of_stage(document["methods"][stage], known)
+    if not found:
+        raise FormatError(
+            f"{document.where}.methods names no metric; give {' or '.join(METHODS)}, or leave methods out"
+        )
+    return found
+
+
+def _of_stage(stage: Field, known: Sequence[str]) -> list[str]:
+    chosen = stage.get("methods", ALL)
+    if chosen.value == ALL:
+        return list(known)
+    return [name.text(one_of=tuple(known)) for name in chosen.items()]

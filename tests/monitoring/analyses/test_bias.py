@@ -1,0 +1,192 @@
+"""Bias drift as Model Monitor's contract starts it: captured requests, ground truth, and Clarify's configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.monitoring.analyses.tree import (
+    CAPTURED,
+    OUTPUT,
+    SOURCE,
+    TRUTH,
+    analyze,
+    message,
+    metrics,
+    put,
+    truth,
+    written,
+)
+from tests.profiling.captured import line
+
+CONFIG = "processing/input/config/analysis_config.json"
+MODEL_BIAS = {"analysis_type": "MODEL_BIAS", "analysis_config": f"/opt/ml/{CONFIG}"}
+LABELLED = {"ground_truth_source": f"/opt/ml/{TRUTH}", "dataset_format": CAPTURED, "inference_attribute": "0"}
+ASKED: dict[str, Any] = {
+    "headers": ["region", "age", "income", "repaid"],
+    "label": "repaid",
+    "label_values_or_threshold": [1],
+    "facet": [
+        {"name_or_index": "region", "value_or_threshold": ["islands"]},
+        {"name_or_index": 1, "value_or_threshold": [60]},
+    ],
+    "group_variable": "income",
+}  # fmt: skip
+Loan = tuple[str, int, str, int, int]
+
+
+def draw(rows: int, seed: int, penalty: float = 0.0) -> list[Loan]:
+    """Region, age, income, prediction and label; the model takes `penalty` off the score of islanders."""
+    dice = np.random.default_rng(seed)
+    found: list[Loan] = []
+    for _ in range(rows):
+        region, score = str(dice.choice(["north", "islands"], p=[0.7, 0.3])), dice.normal()
+        granted = score - penalty * (region == "islands") > -0.3
+        label = dice.random() < 1 / (1 + np.exp(-1 - score))
+        found.append((region, int(dice.integers(20, 90)), str(dice.choice(["low", "high"])), int(granted), int(label)))
+    return found
+
+
+def put_config(ml: Path, **changes: Any) -> None:
+    put(ml, CONFIG, [json.dumps({**ASKED, **changes})])
+
+
+def put_window(ml: Path, loans: Sequence[Loan], labelled: int | None = None) -> None:
+    lines = [line(f"{r},{age},{i}", str(p), inference_id=f"i{n}") for n, (r, age, i, p, _) in enumerate(loans)]
+    put(ml, f"{SOURCE}/endpoint/AllTraffic/a.jsonl", lines)
+    put(ml, f"{TRUTH}/a.jsonl", (truth(f"i{n}", str(loan[4])) for n, loan in enumerate(loans[:labelled])))
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The analysis.json of a dataset that holds labels and predictions."""
+    ml = tmp_path_factory.mktemp("baseline")
+    put_config(ml)
+    put(
+        ml,
+        f"{SOURCE}/a.csv",
+        ["region,age,income,predicted,repaid", *(",".join(map(str, loan)) for loan in draw(2000, 1))],
+    )
+    ended = analyze(ml, **MODEL_BIAS, inference_attribute="predicted")
+    assert ended.returncode == 0, ended.stderr
+    assert message(ml) == "Completed: Job completed successfully with no violations."
+    return ml / OUTPUT / "analysis.json"
+
+
+@pytest.mark.parametrize(("penalty", "violated"), [(0.0, set()), (1.0, {"DPPL", "DI"})])
+def test_bias_that_the_model_took_on_is_a_violation_of_its_facet(
+    tmp_path: Path, baseline: Path, penalty: float, violated: set[str]
+) -> None:
+    put_config(tmp_path)
+    put_window(tmp_path, draw(1000, 2, penalty))
+    ended = analyze(
+        tmp_path, **MODEL_BIAS, **LABELLED, baseline_constraints=str(baseline), publish_cloudwatch_metrics="Enabled",
+        sagemaker_endpoint_name="endpoint", sagemaker_monitoring_schedule_name="hourly",
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    found = written(tmp_path, "constraint_violations.json")["violations"]
+    by_facet = {name: {one["metric_name"] for one in found if one["facet"] == name} for name in ("region", "age")}
+    assert by_facet["region"] >= violated
+    assert not by_facet["age"] & {"DPPL", "DI"}
+    assert bool(found) is bool(violated)
+    word = (
+        f"CompletedWithViolations: Job completed successfully with {len(found)} violations." if found else "Completed:"
+    )
+    assert message(tmp_path).startswith(word)
+    facets = written(tmp_path, "analysis.json")["post_training_bias_metrics"]["facets"]
+    assert {name: entry["value_or_threshold"] for name, (entry,) in facets.items()} == {
+        "region": "islands", "age": "(60.0, +inf)",
+    }  # fmt: skip
+    measured = {metric["name"]: metric for metric in facets["region"][0]["metrics"]}
+    assert measured["CDDPL"]["value"] is not None
+    (sent,) = [
+        row for row in metrics(tmp_path)
+        if row["MetricName"] == "bias_metric_DPPL" and {"Name": "Facet", "Value": "region"} in row["Dimensions"]
+    ]  # fmt: skip
+    assert sent["Value"] == measured["DPPL"]["value"]
+    assert {dimension["Name"]: dimension["Value"] for dimension in sent["Dimensions"]} == {
+        "Endpoint": "endpoint", "MonitoringSchedule": "hourly", "BiasStage": "Post-Training", "Label": "repaid",
+        "LabelValue": "1", "Facet": "region", "FacetValue": "islands",
+    }  # fmt: skip
+    assert "age in (60.0, +inf)" in (tmp_path / OUTPUT / "report.html").read_text()
+
+
+def test_named_metrics_of_every_value_that_a_facet_has(tmp_path: Path) -> None:
+    methods = {"pre_training_bias": {"methods": ["CI"]}, "post_training_bias": {"methods": ["DPPL", "AD"]}}
+    put_config(tmp_path, facet=[{"name_or_index": "region"}], methods=methods)
+    put_window(tmp_path, draw(400, 3))
+    ended = analyze(tmp_path, **MODEL_BIAS, **LABELLED)
+    assert ended.returncode == 0, ended.stderr
+    found = written(tmp_path, "analysis.json")
+    entries = found["post_training_bias_metrics"]["facets"]["region"]
+    assert [entry["value_or_threshold"] for entry in entries] == ["islands", "north"]
+    assert {metric["name"] for entry in entries for metric in entry["metrics"]} == {"DPPL", "AD"}
+    assert [m["name"] for m in found["pre_training_bias_metrics"]["facets"]["region"][0]["metrics"]] == ["CI"]
+
+
+def test_probability_of_json_answers_and_features_in_a_list(tmp_path: Path) -> None:
+    put_config(tmp_path, facet=[ASKED["facet"][0]])
+    loans = draw(300, 4)
+    asked = [json.dumps({"features": [region, age, income]}) for region, age, income, *_ in loans]
+    lines = (
+        line(body, json.dumps({"score": 0.7 if loan[3] else 0.65}), encoding="JSON", inference_id=str(n))
+        for n, (body, loan) in enumerate(zip(asked, loans, strict=True))
+    )
+    put(tmp_path, f"{SOURCE}/a.jsonl", lines)
+    put(tmp_path, f"{TRUTH}/a.jsonl", (truth(str(n), str(loan[4])) for n, loan in enumerate(loans)))
+    ended = analyze(
+        tmp_path, **MODEL_BIAS, **{**LABELLED, "inference_attribute": ""}, features_attribute="features",
+        probability_attribute="score", probability_threshold_attribute="0.66",
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    ((entry,),) = written(tmp_path, "analysis.json")["post_training_bias_metrics"]["facets"].values()
+    measured = {metric["name"]: metric["value"] for metric in entry["metrics"]}
+    shares = [np.mean([p for r, *_, p, _ in loans if (r == "islands") is side]) for side in (False, True)]
+    assert measured["DPPL"] == pytest.approx(shares[0] - shares[1])
+
+
+def test_window_without_a_facet_or_without_labels_is_not_measured_and_says_so(tmp_path: Path, baseline: Path) -> None:
+    put_config(tmp_path)
+    put_window(tmp_path, [loan for loan in draw(600, 5) if loan[0] == "north"])
+    ended = analyze(tmp_path, **MODEL_BIAS, **LABELLED, baseline_constraints=str(baseline))
+    assert ended.returncode == 0, ended.stderr
+    assert "region in islands was not measured: no row's 'region' is among islands" in message(tmp_path)
+    facets = written(tmp_path, "analysis.json")["post_training_bias_metrics"]["facets"]
+    assert {metric["value"] for metric in facets["region"][0]["metrics"]} == {None}
+    assert any(metric["value"] for metric in facets["age"][0]["metrics"])
+    put_window(tmp_path, draw(300, 6), labelled=40)
+    ended = analyze(tmp_path, **MODEL_BIAS, **LABELLED)
+    assert ended.returncode == 0, ended.stderr
+    assert "no violations. Not measured: 40 of 300 predictions have a label; 100 are needed." in message(tmp_path)
+    assert written(tmp_path, "constraint_violations.json") == {"version": "1.0", "violations": []}
+
+
+@pytest.mark.parametrize(
+    ("changes", "variables", "why"),
+    [
+        ({}, {"analysis_config": ""}, "analysis_config is missing"),
+        ({"label": None}, {}, "has no label; say the column of the label"),
+        ({"facet": []}, {}, "facet is an empty list"),
+        ({"facet": [{"name_or_index": 9}]}, {}, "is 9, and there are 4 headers"),
+        ({"facet": [{"name_or_index": "sex"}]}, {}, "a record has no column 'sex' (it has region, age, income)"),
+        ({"facet": [{"name_or_index": "age"}]}, {}, "and each would be a facet (at most 50)"),
+        ({"methods": {"pre_training_bias": {"methods": ["DI"]}}}, {}, "is 'DI'; it must be one of CI"),
+        ({"methods": {"shap": {}}}, {}, "methods names no metric"),
+        ({"headers": ["a", "a"]}, {}, "headers names a column twice"),
+        ({}, {"baseline_constraints": "/opt/ml/nowhere.json"}, "cannot be read"),
+        ({}, {"inference_attribute": "", "probability_attribute": "word"}, "no answer has a 'word'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_used_is_one_clear_line(
+    tmp_path: Path, changes: dict[str, Any], variables: dict[str, str], why: str
+) -> None:
+    put_config(tmp_path, **changes)
+    put_window(tmp_path, draw(150, 7))
+    ended = analyze(tmp_path, **{**MODEL_BIAS, **LABELLED, **variables})
+    assert ended.returncode == 1
+    assert why in message(tmp_path)
+    assert "Traceback" not in ended.stderr
