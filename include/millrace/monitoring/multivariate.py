@@ -32,7 +32,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from scipy.special import ndtr
 
 from millrace.monitoring.feature_matrix import ColumnEncoding, Encoding, encoding_of
 from millrace.monitoring.sample import MAX_ROWS
@@ -229,7 +228,7 @@ def reconstruction_shift(baseline: Reconstruction, window: pa.Table) -> Reconstr
         error=float(errors.mean()),
         baseline_error=baseline.error,
         shift=difference / baseline.error_deviation if baseline.error_deviation else math.copysign(1e9, difference),
-        p_value=float(2 * ndtr(-abs(difference) / noise)) if noise else float(difference == 0),
+        p_value=math.erfc(abs(difference) / noise / math.sqrt(2)) if noise else float(difference == 0),
         chunks=[float(errors[start:end].mean()) for start, end in pairwise(edges)],
     )
 
@@ -278,7 +277,8 @@ def _column_encoding(item: Field) -> ColumnEncoding:
 
 def _mann_whitney(scores: Floats, positive: npt.NDArray[np.bool_]) -> tuple[float, float]:
     """The area under the curve, and the chance of a larger one by the normal approximation with ties."""
-    from scipy.stats import rankdata  # here, because it takes longer to import than a drift check to start
+    from scipy.special import ndtr  # both here, because they take longer to import than a baseline to start
+    from scipy.stats import rankdata
 
     high, low, total = int(positive.sum()), int((~positive).sum()), len(scores)
     ranks = rankdata(scores)
