@@ -16,10 +16,11 @@ from millrace.monitoring.planted import Change, Stream
 from millrace.monitoring.violations_file import read_violations
 
 
-def job(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def job(folder: Path, *arguments: str, modules: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run a command; with `modules` its standard error says what it imported."""
     (folder / "ml" / "output").mkdir(parents=True, exist_ok=True)
     return subprocess.run(
-        [sys.executable, "-m", "millrace.monitoring", *arguments],
+        [sys.executable, *(["-X", "importtime"] if modules else []), "-m", "millrace.monitoring", *arguments],
         cwd=folder,
         env={**os.environ, "SAGEMAKER_BASE_DIR": str(folder / "ml")},
         capture_output=True,
@@ -61,6 +62,16 @@ def test_drift_exits_0_whatever_it_finds(processing: Path, shift: float, passed:
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert not re.search(r"(src|href)=|url\(", page)
+
+
+def test_neither_command_imports_what_takes_longer_than_its_work(processing: Path) -> None:
+    write(processing / "input" / "data", 0.01)
+    made = job(processing, "baseline", "--data", "first", "--output", "again", modules=True)
+    held = job(processing, "drift", "--exclude", "label", modules=True)
+    for ended, heavy in ((made, "pandas.core|sklearn|scipy|jinja2"), (held, "pandas.core|sklearn|scipy.stats")):
+        assert ended.returncode == 0
+        assert "pyarrow.parquet" in ended.stderr
+        assert re.findall(rf"\| +({heavy})$", ended.stderr, re.MULTILINE) == []
 
 
 @pytest.mark.parametrize("fault", ["no data", "no baseline", "infinite"])

@@ -55,7 +55,7 @@ def test_a_good_batch_passes_without_great_expectations(tmp_path: Path) -> None:
     ended = gate(tmp_path, "example_suites:ages", "--set", "highest=50", modules=True)
     assert ended.returncode == 0, ended.stderr
     assert "millrace.quality.gate" in ended.stderr
-    assert "great_expectations" not in ended.stderr
+    assert not re.search(r"\| +(great_expectations|pandas.core|scipy|sklearn)$", ended.stderr, re.MULTILINE)
     said = spoken(tmp_path)
     assert (said.gate, said.passed, said.findings) == ("raw data", True, [])
     assert said.metrics == {

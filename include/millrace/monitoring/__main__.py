@@ -12,6 +12,7 @@ from collections.abc import Iterable
 
 from millrace.job_exit import exit_status, leave
 from millrace.monitoring.commands import NAMES
+from millrace.profiling.lean_start import lean_start
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,4 +37,5 @@ def _parser(names: Iterable[str]) -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    lean_start()
     leave(main())

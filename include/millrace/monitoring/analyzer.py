@@ -11,5 +11,7 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
     from millrace.monitoring.__main__ import main
+    from millrace.profiling.lean_start import lean_start
 
+    lean_start()
     sys.exit(main(["analyze"]))

@@ -1,12 +1,6 @@
-"""The commands of a quality job, by name."""
+"""The commands of a quality job. Each is a module with `add_arguments` and `run`, whose docstring is its help."""
 
 from __future__ import annotations
 
-from types import MappingProxyType, ModuleType
-
-from millrace.quality.commands import check, merge, propose, schema, skew
-
-COMMANDS: MappingProxyType[str, ModuleType] = MappingProxyType(
-    {"check": check, "merge": merge, "propose": propose, "schema": schema, "skew": skew}
-)
+NAMES = ("check", "merge", "propose", "schema", "skew")
 DEFAULT = "check"
