@@ -53,8 +53,8 @@ class Reservoir:
             raise DatasetError(f"the dataset has a column {PRIORITY!r}, which a sample needs for itself; rename it")
         self.rows_seen += batch.num_rows
         drawn = self._dice.random(batch.num_rows)
-        chosen = pa.table(batch).append_column(PRIORITY, pa.array(drawn)).filter(pa.array(drawn < self._limit))
-        self._take(chosen)
+        chosen = np.flatnonzero(drawn < self._limit)
+        self._take(pa.table(batch).take(pa.array(chosen)).append_column(PRIORITY, pa.array(drawn[chosen])))
 
     def merge(self, other: Reservoir) -> None:
         """Take over what the other has seen; both may then go on."""
