@@ -103,6 +103,7 @@ KLL = ("features", 0, "numerical_statistics", "distribution", "kll", "sketch", "
         (KLL, [[1.0]], "stands for 1 rows"),
         (KLL, [[]] * 100, "more than 63 levels"),
         (KLL, [[True]], "finite number"),
+        (KLL, [[1.0, 10**400]], r"data\[0\]\[1\] is 1000.* finite number"),
     ],
 )
 def test_statistics_are_not_trusted(tmp_path: Path, keys: tuple[Any, ...], value: object, message: str) -> None:

@@ -256,8 +256,8 @@ def read_reconstruction(folder: Path) -> Reconstruction:
     """
     document = read_document(folder / FILE_NAME)
     columns = {item["name"].text(): _column_encoding(item) for item in document["columns"].items()}
-    components = [[value.number() for value in line.items()] for line in document["components"].items()]
-    centre = [value.number() for value in document["centre"].items()]
+    components = [line.numbers() for line in document["components"].items()]
+    centre = document["centre"].numbers()
     if not components or any(len(line) != len(columns) for line in [*components, centre]):
         raise FormatError(f"{document.where} has components or a centre that do not fit its {len(columns)} columns")
     return Reconstruction(

@@ -142,7 +142,7 @@ def _numeric(name: str, kind: str, field: Field) -> ColumnSummary:
     for level, kept in enumerate(data.items()):
         if level > 62:
             raise FormatError(f"{data.where} has more than 63 levels; no dataset is that large")
-        numbers = [item.number() for item in kept.items()]
+        numbers = kept.numbers()
         values += numbers
         weights += [2.0**level] * len(numbers)
     if sum(weights) != present or not present:

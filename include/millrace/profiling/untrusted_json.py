@@ -49,11 +49,17 @@ class Field:
 
     def number(self, low: float = -math.inf, high: float = math.inf) -> float:
         value = self.value
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if not _is_finite(value):
             raise FormatError(f"{self.where} is {_short(value)}; it must be a finite number")
         if not low <= value <= high:
             raise FormatError(f"{self.where} is {value}; it must be from {low} to {high}")
         return float(value)
+
+    def numbers(self) -> list[float]:
+        """A list of finite numbers, looked at together: a sketch has thousands."""
+        values: list[float] = self._typed(list, "a list")
+        # One by one only to say which of them is none.
+        return values if all(map(_is_finite, values)) else [item.number() for item in self.items()]
 
     def count(self) -> int:
         value = self.number(low=0)
@@ -90,6 +96,14 @@ def read_document(path: Path) -> Field:
     field = Field(document, path.name)
     field.object()
     return field
+
+
+def _is_finite(value: object) -> bool:
+    """Whether it is a number, and one that a float can hold; true and false are none."""
+    try:
+        return type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+    except OverflowError:
+        return False
 
 
 def _short(value: object) -> str:
