@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from airflow.sdk import Asset, AssetAlias
 
@@ -27,6 +27,7 @@ from operators.processing import ProcessingOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+CAPTURES = (None, "input", "output", "both")
 ON_FIRST_DRIFT = RetrainingPolicy()
 
 
@@ -86,6 +87,9 @@ class DriftMonitorOperator(ProcessingOperator):
     What was found and decided is added to the model's history, whose page `.output["history"]` names. The event's extra
     holds the evidence: the reports and the data of the windows that have drifted, so that what answers it can train on them.
 
+    What an endpoint has captured is looked at with `capture`: `data` is then a prefix of captured lines, such as
+    `<DestinationS3Uri>/<endpoint>/<variant>/2026/11/21/`, and cells without a name have the baseline's by position.
+
     A window of fewer than `least_rows` rows is recorded and not judged. One that comes late, after a later one was judged,
     is recorded and starts nothing. A prefix without objects fails the task, as SageMaker does.
 
@@ -95,6 +99,7 @@ class DriftMonitorOperator(ProcessingOperator):
         asset: the asset that means "there was drift"; schedule what should answer it on this asset.
         alias: the asset alias through which the event is emitted. A plain outlet would fire on every success.
         exclude: columns to leave out.
+        capture: look at what an endpoint was asked (`input`), has answered (`output`), or `both`.
         window: the window's end, a date or time; a template. By default the run's.
         policy: how many windows have to drift, and how long to wait after an event.
         least_rows: rows below which a window is not judged.
@@ -119,6 +124,7 @@ class DriftMonitorOperator(ProcessingOperator):
         asset: Asset,
         alias: str,
         exclude: Sequence[str] = (),
+        capture: Literal["input", "output", "both"] | None = None,
         window: Any = RUN_TIME,
         policy: RetrainingPolicy = ON_FIRST_DRIFT,
         least_rows: int = 30,
@@ -127,6 +133,8 @@ class DriftMonitorOperator(ProcessingOperator):
     ) -> None:
         if least_rows < 1:
             raise ValueError(f"least_rows is {least_rows}; it must be 1 or more")
+        if capture not in CAPTURES:
+            raise ValueError(f"capture is {capture!r}; it must be one of {', '.join(map(repr, CAPTURES))}")
         self.data = data  # a template field of its own, so that a mapped task comes after what makes it
         self.model = model
         self.asset = asset
@@ -137,7 +145,8 @@ class DriftMonitorOperator(ProcessingOperator):
             module="millrace.monitoring",
             packages=("millrace.monitoring",),
             arguments=["drift", "--data", "input/data", "--baseline", "input/baseline", "--output", "output/report",
-                       "--least-rows", str(least_rows), *_excluded(exclude)],
+                       "--least-rows", str(least_rows), *(["--capture", capture] if capture else []),
+                       *_excluded(exclude)],
             inputs={"data": data},
             required_inputs=("data",),
             outputs=("report",),

@@ -87,6 +87,19 @@ def test_a_significant_but_small_distance_is_not_drift() -> None:
     assert not result.drifted
 
 
+def test_a_spread_that_grows_is_drift_though_no_cumulative_share_moves_far() -> None:
+    rng = np.random.default_rng(0)
+    base, now = {"x": rng.normal(size=20_000)}, {"x": rng.normal(scale=1.3, size=2000)}
+    (feature,) = against(base, now).features
+    assert feature.drifted
+    assert feature.method == "Jensen-Shannon"
+    assert feature.threshold < feature.distance < 0.2
+    known = dataset(base)
+    limits = suggest(known).features
+    simple = {n: replace(f, config=replace(f.config, comparison_method="Simple")) for n, f in limits.items()}
+    assert not decide(known, dataset(now), Constraints(features=simple)).drifted, "Model Monitor's distance alone"
+
+
 def test_one_of_twenty_features_is_a_finding_and_not_a_drift() -> None:
     rng = np.random.default_rng(0)
     base = {f"x{i}": rng.normal(size=1000) for i in range(20)}

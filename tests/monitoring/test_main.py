@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from tests.profiling import captured
 
 from millrace import verdict
 from millrace.monitoring.planted import Change, Stream
@@ -42,6 +43,32 @@ def processing(tmp_path: Path) -> Path:
     made = job(tmp_path, "baseline", "--data", "first", "--output", "input/baseline", "--exclude", "label")
     assert made.returncode == 0, made.stderr
     return tmp_path
+
+
+@pytest.mark.parametrize(("shift", "passed"), [(0.0, True), (2.0, False)])
+def test_what_an_endpoint_has_captured_is_held_against_the_baseline_by_position(
+    tmp_path: Path, shift: float, passed: bool
+) -> None:
+    """The requests have no names; lines that cannot be read are told and do not count."""
+    dice = np.random.default_rng(3)
+
+    def rows(count: int, shift: float) -> list[str]:
+        return [f"{dice.normal(shift):.4f},{dice.normal():.4f}" for _ in range(count)]
+
+    (tmp_path / "first").mkdir()
+    (tmp_path / "first/train.csv").write_text("\n".join(["height,weight", *rows(2000, 0)]))
+    made = job(tmp_path, "baseline", "--data", "first", "--output", "input/baseline")
+    assert made.returncode == 0, made.stderr
+    hour = tmp_path / "input/data/AllTraffic/2026/01/31/15"
+    hour.mkdir(parents=True)
+    (hour / "a.jsonl").write_text("".join(captured.line(given, "1") for given in rows(400, shift)) + "no event\n")
+    ended = job(tmp_path, "drift", "--capture", "input")
+    assert ended.returncode == 0, ended.stderr
+    assert "1 of 401 captured lines cannot be read" in ended.stdout
+    spoken = verdict.parse((tmp_path / "output/report" / verdict.FILE_NAME).read_text())
+    assert spoken.passed is passed
+    assert (spoken.metrics["rows"], spoken.metrics["features"]) == (400, 2)
+    assert passed or "height" in {finding.subject for finding in spoken.findings}
 
 
 @pytest.mark.parametrize(("shift", "passed"), [(0.01, True), (2.0, False)])

@@ -22,6 +22,7 @@ from operators.model_quality import ModelQualityOperator
 from operators.registry import PromoteModelOperator
 from tests.contracts.operators import CODE, ROWS, SMALL, Land, Place
 from tests.operators.attempts import Attempts
+from tests.profiling import captured
 from tests.runtime.process import RuntimeProcess
 
 DRIFT = Asset("drift")
@@ -56,6 +57,26 @@ def look(place: Place, day: int, rows: bytes, policy: RetrainingPolicy, attempts
     )  # fmt: skip
     result = attempts.execute(operator)
     return result, list(attempts.outlet_events[operator.alias].asset_alias_events), attempts
+
+
+def test_the_traffic_of_an_endpoint_is_looked_at_where_it_was_captured(place: Place) -> None:
+    lines = "".join(captured.line(row, "1") for row in OLDER.decode().splitlines()[1:])
+    hour = f"{place.deployment}/captured/live/AllTraffic/2026/11/21/15"
+    data = place.jobs.put(f"{hour}/a.jsonl", lines.encode()).removesuffix("/2026/11/21/15/a.jsonl")
+    attempts = Attempts()
+    attempts.outlet_events = OutletEventAccessors()
+    operator = DriftMonitorOperator(
+        task_id="monitor", data=data, model=place.champion, asset=DRIFT, alias="drift-found", capture="input",
+        window="2026-11-21", instance_type=SMALL, poll_seconds=0.5,
+    )  # fmt: skip
+    result = attempts.execute(operator)
+    assert result["drifted"]
+    assert result["metrics"]["rows"] == 200
+    with pytest.raises(ValueError, match="capture is 'requests'; it must be one of None, 'input', 'output', 'both'"):
+        DriftMonitorOperator(
+            task_id="monitor", data=data, model="m", asset=DRIFT, alias="a", capture="requests",  # type: ignore[arg-type]
+            instance_type=SMALL,
+        )  # fmt: skip
 
 
 def test_drift_that_lasts_emits_an_event_with_its_evidence_and_then_holds(place: Place) -> None:

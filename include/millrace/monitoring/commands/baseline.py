@@ -5,7 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from millrace.monitoring.commands.data import add_data_arguments, add_profiles_argument, stored_profile
+from millrace.monitoring.commands.data import (
+    add_capture_argument,
+    add_data_arguments,
+    add_profiles_argument,
+    stored_profile,
+)
 from millrace.monitoring.multivariate import fit_reconstruction, write_reconstruction
 from millrace.monitoring.sample import Reservoir
 from millrace.profiling import constraints_file, profile_file, statistics_file
@@ -14,6 +19,7 @@ from millrace.profiling.errors import DatasetError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
+    add_capture_argument(parser)
     add_profiles_argument(parser)
     parser.add_argument("--output", type=Path, default=Path("output/baseline"))
 

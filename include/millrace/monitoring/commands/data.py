@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from millrace.monitoring.sample import Reservoir
+from millrace.profiling.capture import INPUT, OUTPUT, PARTS, Capture
 from millrace.profiling.dataset import Reading, read_into
 from millrace.profiling.errors import DatasetError
 from millrace.profiling.profile import DatasetProfile
 from millrace.profiling.profile_file import FILE_NAME, StoredProfile, identity, read_profile
+from millrace.profiling.typed_rows import typed_batches
+
+CAPTURED: Mapping[str, Sequence[str]] = {"input": (INPUT,), "output": (OUTPUT,), "both": PARTS}
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,6 +25,14 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--exclude", action="append", default=[], help="a column to leave out; repeatable")
     parser.add_argument("--columns", type=lambda t: t.split(","), help="names for CSV files without a header line")
+
+
+def add_capture_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--capture",
+        choices=sorted(CAPTURED),
+        help="the data are what an endpoint has captured: of each inference, take what it was asked, answered, or both",
+    )
 
 
 def add_profiles_argument(parser: argparse.ArgumentParser) -> None:
@@ -36,19 +48,29 @@ def reading(options: argparse.Namespace, as_text: Collection[str] = ()) -> Readi
     return Reading(exclude=options.exclude, as_text=as_text, columns=options.columns)
 
 
-def profile_rows(options: argparse.Namespace, as_text: Collection[str] = ()) -> tuple[StoredProfile, Reservoir]:
-    """The profile and a sample of the rows that the data arguments name; they may be of none."""
-    both = read_into(_Both, options.data, reading(options, as_text))
+def profile_rows(
+    options: argparse.Namespace, as_text: Collection[str] = (), names: Sequence[str] = ()
+) -> tuple[StoredProfile, Reservoir]:
+    """The profile and a sample of the rows that the data arguments name; they may be of none.
+
+    Args:
+        as_text: columns that hold text even where it looks like numbers.
+        names: of captured cells that have none, by position; `--columns` goes before.
+    """
+    if options.capture:
+        both = _captured(options, as_text, names)
+    else:
+        both = read_into(_Both, options.data, reading(options, as_text))
     print(f"profiled {options.data}: {both.profile.rows} rows, {len(both.profile.columns)} columns")
     return StoredProfile(files=identity(options.data), profile=both.profile), both.sample
 
 
 def stored_profile(
-    options: argparse.Namespace, as_text: Collection[str] = ()
+    options: argparse.Namespace, as_text: Collection[str] = (), names: Sequence[str] = ()
 ) -> tuple[StoredProfile, Reservoir | None]:
-    """The profile of the rows and a sample; or of the profiles that are named instead, merged, which have no rows."""
+    """As `profile_rows`; or the profile of the profiles that are named instead, merged, which have no rows."""
     if not options.profiles:
-        return profile_rows(options, as_text)
+        return profile_rows(options, as_text, names)
     found = _merged(options.profiles)
     for name in options.exclude:
         found.profile.columns.pop(name, None)
@@ -64,6 +86,19 @@ class _Both:
     def add(self, batch: pa.RecordBatch) -> None:
         self.profile.add(batch)
         self.sample.add(batch)
+
+
+def _captured(options: argparse.Namespace, as_text: Collection[str], names: Sequence[str]) -> _Both:
+    capture = Capture(options.data, parts=CAPTURED[options.capture], names=options.columns or names)
+    both = _Both()
+    for batch in typed_batches(capture.rows, exclude=options.exclude, as_text=as_text):
+        both.add(batch)
+    if capture.unreadable:
+        said = f"{capture.unreadable.count} of {capture.lines} captured lines cannot be read"
+        print(f"{said}: {'; '.join(capture.unreadable.examples)}")
+        if not both.profile.rows:
+            raise DatasetError(f"{said}, and no other is there; {capture.unreadable.examples[0]}")
+    return both
 
 
 def _merged(folder: Path) -> StoredProfile:

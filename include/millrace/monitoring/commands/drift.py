@@ -12,7 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from millrace.monitoring import multivariate, report, violations_file
-from millrace.monitoring.commands.data import add_data_arguments, add_profiles_argument, share, stored_profile
+from millrace.monitoring.commands.data import (
+    add_capture_argument,
+    add_data_arguments,
+    add_profiles_argument,
+    share,
+    stored_profile,
+)
 from millrace.monitoring.drift import ALPHA, DRIFT_SHARE, DriftResult, decide
 from millrace.monitoring.multivariate import ReconstructionShift
 from millrace.monitoring.sample import Reservoir
@@ -28,6 +34,7 @@ LEAST_ROWS = 30
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
+    add_capture_argument(parser)
     add_profiles_argument(parser)
     parser.add_argument("--output", type=Path, default=Path("output/report"))
     parser.add_argument("--baseline", type=Path, default=Path("input/baseline"), help="folder of the baseline's files")
@@ -43,7 +50,7 @@ def run(options: argparse.Namespace) -> None:
         constraints.features.pop(name, None)
     print(f"read the baseline: {known.rows} rows, {len(constraints.features)} features")
     codes = {name for name, feature in constraints.features.items() if feature.inferred_type == "String"}
-    stored, sample = stored_profile(options, as_text=codes)
+    stored, sample = stored_profile(options, as_text=codes, names=list(constraints.features))
     options.output.mkdir(parents=True, exist_ok=True)
     profile_file.write_profile(options.output, stored)
     if stored.profile.rows < options.least_rows:

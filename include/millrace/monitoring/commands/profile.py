@@ -10,12 +10,13 @@ import json
 import os
 from pathlib import Path
 
-from millrace.monitoring.commands.data import add_data_arguments, profile_rows
+from millrace.monitoring.commands.data import add_capture_argument, add_data_arguments, profile_rows
 from millrace.profiling.profile_file import write_profile
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_data_arguments(parser)
+    add_capture_argument(parser)
     parser.add_argument(
         "--as-text", action="append", default=[], help="a column of codes that look like numbers; repeatable"
     )
