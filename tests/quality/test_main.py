@@ -207,15 +207,24 @@ def test_lines_that_are_no_rows_go_into_quarantine_and_are_counted(tmp_path: Pat
     )
 
 
-def test_a_column_that_turns_to_text_is_judged_as_text(tmp_path: Path) -> None:
+def test_a_cell_that_is_no_number_puts_its_row_aside_and_the_others_stay_numbers(tmp_path: Path) -> None:
     """Whichever block of the file shows it; nothing of a first pass is left over."""
     batch(tmp_path, "age,sex\n" + "31,f\n" * 30, "a.csv")
-    batch(tmp_path, "age,sex\nunknown,f\n", "b.csv")
+    batch(tmp_path, "age,sex\nunknown,f\n33,m\n", "b.csv")
     ended = gate(tmp_path, "example_suites:ages", "--quarantine")
     assert ended.returncode == 0, ended.stderr
     said = spoken(tmp_path)
-    assert not said.passed
-    assert said.metrics["rows_read"] == 31
+    assert said.passed
+    assert [said.metrics[name] for name in ("rows_read", "rows_accepted", "rows_quarantined")] == [32, 31, 1]
     accepted = pq.read_table(tmp_path / "output" / "accepted")
-    assert accepted.num_rows == said.metrics["rows_accepted"]
-    assert {str(field.type) for field in accepted.schema if field.name == "age"} == {"string"}
+    assert accepted["age"].to_pylist() == [31] * 30 + [33]
+    (aside,) = pq.read_table(tmp_path / "output" / "quarantine").to_pylist()
+    assert (aside["age"], aside["_source_file"], aside["_source_row"]) == ("unknown", "b.csv", 1)
+    assert aside["_reasons"] == ["expect_column_values_to_be_between(column='age', min_value=0, max_value=120)"]
+
+
+def test_without_a_quarantine_a_column_that_turns_to_text_is_judged_as_text(tmp_path: Path) -> None:
+    batch(tmp_path, "age,sex\n" + "31,f\n" * 30 + "unknown,f\n")
+    ended = gate(tmp_path, "example_suites:ages")
+    assert ended.returncode == 0, ended.stderr
+    assert not spoken(tmp_path).passed

@@ -3,6 +3,9 @@
 Both are written as Parquet, a file at a time, in the order in which they are read, and accepted plus quarantined is what
 was read. `mostly` does not matter here: it says how many bad rows a suite bears, not which rows are good. Expectations
 about the whole (row counts, means, uniqueness) put no row aside: they are held against the accepted rows afterwards.
+
+A cell that is no number, in a column that the suite bounds by numbers, is a bad cell of its row: the row is put aside as it
+was delivered, and the others go on with numbers.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import pyarrow.parquet as pq
 
 from millrace.quality.errors import BatchError
 from millrace.quality.expectation import Expectation
+from millrace.quality.number_cells import as_numbers, column_of
 from millrace.quality.reading import SourceBatch
 from millrace.quality.streaming.answers import CannotEvaluate, NotStreamed
 from millrace.quality.streaming.batch_view import BatchView, MissingColumn
@@ -64,12 +68,16 @@ class Quarantine:
     rows_quarantined: int = 0
     rows_unparsable: int = 0
     """Of the quarantined ones."""
+    _bounded: dict[int, str] = field(default_factory=dict)
+    """The column that a reason bounds by numbers, by the reason's position."""
     _writers: dict[Path, _Parts] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         critical = [expectation for expectation in self.expectations if expectation.blocks]
         found = [(expectation, row_condition_of(expectation)) for expectation in critical]
         self.reasons = [Reason(expectation, condition) for expectation, condition in found if condition is not None]
+        columns = {position: column_of(reason.expectation) for position, reason in enumerate(self.reasons)}
+        self._bounded = {position: name for position, name in columns.items() if name is not None}
         self._writers = {folder: _Parts(folder, self.instance) for folder in (self.accepted, self.quarantined)}
 
     @property
@@ -90,15 +98,19 @@ class Quarantine:
         taken = {REASONS, FILE, ROW}.intersection(source.rows.schema.names)
         if taken:
             raise BatchError(f"{source.path} has a column {taken.pop()!r}, which the quarantine writes; rename it")
-        view = BatchView(source.rows, 0)
-        broken = [(reason, mask) for reason in self.reasons if (mask := _unexpected(reason, view)) is not None]
-        good = source.rows
+        good, strange = as_numbers(source.rows, list(self._bounded.values()))
+        view = BatchView(good, 0)
+        broken = [
+            (reason, mask)
+            for position, reason in enumerate(self.reasons)
+            if (mask := _either(strange.get(self._bounded.get(position, "")), _unexpected(reason, view))) is not None
+        ]
         if broken:
             bad = pc.fill_null(broken[0][1], False)
             for _, mask in broken[1:]:
                 bad = pc.or_(bad, pc.fill_null(mask, False))
             self._put_aside(source, bad, broken)
-            good = source.rows.filter(pc.invert(bad))
+            good = good.filter(pc.invert(bad))
         self._writers[self.accepted].write(source.path, good)
         self.rows_accepted += good.num_rows
         return good
@@ -178,6 +190,13 @@ class _Parts:
         if self.writer is not None:
             self.writer.close()
         self.writer = None
+
+
+def _either(strange: pa.Array | None, unexpected: pa.Array | None) -> pa.Array | None:
+    """True where either is; None where neither ever is."""
+    if strange is None or not pc.any(strange).as_py():
+        return unexpected
+    return strange if unexpected is None else pc.or_(strange, pc.fill_null(unexpected, False))
 
 
 def _unexpected(reason: Reason, view: BatchView) -> pa.Array | None:
