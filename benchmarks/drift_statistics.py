@@ -20,21 +20,21 @@ import pyarrow as pa
 
 from benchmarks.figures import emit
 from benchmarks.planted_windows import PLANTED, TOGETHER, Baseline, reference
-from millrace.monitoring.drift import ALPHA, DriftResult, FeatureDrift
+from millrace.monitoring.drift import ALPHA, JENSEN_SHANNON, DriftResult, FeatureDrift
 from millrace.monitoring.multivariate import domain_classifier
 from millrace.monitoring.planted import Change, Stream
 from millrace.monitoring.violations_file import COMPLETENESS
 
 OF_A_COLUMN: Mapping[str, Callable[[FeatureDrift], bool]] = {
     "the decision": lambda f: f.drifted,
-    "distance > 0.1": lambda f: f.distance > f.threshold,
+    "KS > 0.1": lambda f: f.distance > f.threshold and f.method != JENSEN_SHANNON,
     "p < 0.01": lambda f: f.p_value < ALPHA,
     "PSI > 0.1": lambda f: f.indices is not None and f.indices.psi > 0.1,
     "JS > 0.1": lambda f: f.indices is not None and f.indices.jensen_shannon > 0.1,
     "Wasserstein > 0.1": lambda f: f.indices is not None and (f.indices.wasserstein or 0) > 0.1,
     "effect > 0.2": lambda f: f.indices is not None and abs(f.indices.effect_size or 0) > 0.2,
 }
-"""The distance is KS or, of categories, L-infinity; p is adjusted for the number of columns; Wasserstein is in standard
+"""KS is L-infinity for categories; p is adjusted for the number of columns; Wasserstein is in standard
 deviations and of numbers only; the effect is Cohen's d or Cramér's V."""
 NAMES = (*OF_A_COLUMN, "completeness", "PCA", "domain classifier")
 
