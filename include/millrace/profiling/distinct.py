@@ -29,7 +29,9 @@ class DistinctNumbers:
 
     def add(self, ordered: Floats) -> None:
         """Add sorted finite values, shape (n,), n above 0."""
-        self._keep(_hashes(_distinct(ordered) + 0.0))  # makes -0.0 the 0.0 that it equals
+        values = _distinct(ordered)
+        values += 0.0  # makes -0.0 the 0.0 that it equals
+        self._keep(_hashes(values))
 
     def merge(self, other: DistinctNumbers) -> None:
         self._keep(other.smallest)
@@ -58,8 +60,9 @@ def _distinct(ordered: npt.NDArray[Number]) -> npt.NDArray[Number]:
 def _hashes(values: Floats) -> Hashes:
     """Well mixed 64-bit hashes, the same on every machine; they take the place of the values."""
     mixed = values.view(np.uint64)
+    shifted = np.empty_like(mixed)
     for _ in range(2):
-        mixed ^= mixed >> HALF
+        mixed ^= np.right_shift(mixed, HALF, out=shifted)
         mixed *= MULTIPLIER
-    mixed ^= mixed >> HALF
+    mixed ^= np.right_shift(mixed, HALF, out=shifted)
     return mixed
