@@ -51,6 +51,13 @@ def test_merged_shards_are_a_sample_of_all_their_rows() -> None:
     assert np.mean(np.array(found) < 15_000) == pytest.approx(0.75, abs=0.02)
 
 
+def test_dictionaries_and_texts_are_one_column() -> None:
+    reservoir = Reservoir()
+    for words in (pa.array(["a", "b"]).dictionary_encode(), pa.array(["c"]), pa.array(["d"]).dictionary_encode()):
+        reservoir.add(pa.record_batch({"word": words}))
+    assert sorted(reservoir.rows()["word"].to_pylist()) == ["a", "b", "c", "d"]
+
+
 def test_memory_stays_bounded() -> None:
     reservoir = sampled(0, 200_000, 3, capacity=100, size=1000)
     assert sum(part.num_rows for part in reservoir._kept) <= 200

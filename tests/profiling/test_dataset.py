@@ -32,6 +32,25 @@ def test_excluded_columns_and_codes(tmp_path: Path) -> None:
     assert rows(tmp_path, exclude=["label"], as_text={"code"}) == [{"code": "0042"}, {"code": "42"}]
 
 
+def test_text_of_few_categories_is_read_as_the_dictionary_that_it_is(tmp_path: Path) -> None:
+    """Where that is asked for; not identifiers, of which a dictionary is no help, nor what is inside of a list."""
+    count = 40_000
+    table = pa.table(
+        {
+            "a.b": ["x", "y", None, "x"] * (count // 4),
+            "id": [f"{number * 7919:x}" for number in range(count)],
+            "list": [["x"]] * count,
+            "n": range(count),
+        }
+    )
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=30_000)
+    batches = list(read_batches(tmp_path, Reading(dictionaries=True)))
+    kinds = dict(zip(batches[0].schema.names, map(pa.types.is_dictionary, batches[0].schema.types), strict=True))
+    assert kinds == {"a.b": True, "id": False, "list": False, "n": False}
+    assert [row for batch in batches for row in batch.to_pylist()] == rows(tmp_path)
+    assert not pa.types.is_dictionary(next(read_batches(tmp_path)).schema.field("a.b").type)
+
+
 def test_columns_name_a_csv_without_a_header_line(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("1,2\n3,4\n")
     assert rows(tmp_path, columns=["a", "b"]) == [{"a": 1, "b": 2}, {"a": 3, "b": 4}]

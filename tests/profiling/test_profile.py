@@ -118,6 +118,26 @@ def test_what_is_frequent_is_found_among_identifiers(parts: int) -> None:
     assert column.categories["hot"] <= 8_000
 
 
+@pytest.mark.parametrize(
+    ("dictionary", "indices", "index_type"),
+    [
+        (["red", "blue", "unseen"], [0, 1, None, 0], pa.int32()),
+        (["red", "blue", "red"], [0, 1, 2, None], pa.uint64()),
+        (["red", "blue", None], [0, 1, 2, 0], pa.int8()),
+    ],
+)
+def test_a_dictionary_is_profiled_as_the_texts_it_stands_for(
+    dictionary: list[str | None], indices: list[int | None], index_type: pa.DataType
+) -> None:
+    """Also where it lists a value twice, a value that no row has, or a missing one."""
+    coded = pa.DictionaryArray.from_arrays(pa.array(indices, index_type), pa.array(dictionary))
+    texts = [None if index is None else dictionary[index] for index in indices]
+    merged = single(texts)
+    merged.merge(single(coded))
+    assert single(coded).summary() == single(texts).summary()
+    assert merged.summary() == single(texts + texts).summary()
+
+
 @given(st.lists(st.text(max_size=12), min_size=1, max_size=40), st.lists(st.text(max_size=12), max_size=40))
 @settings(deadline=None)
 def test_lengths_of_texts(first: list[str], second: list[str]) -> None:

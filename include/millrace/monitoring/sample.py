@@ -54,7 +54,8 @@ class Reservoir:
         self.rows_seen += batch.num_rows
         drawn = self._dice.random(batch.num_rows)
         chosen = np.flatnonzero(drawn < self._limit)
-        self._take(pa.table(batch).take(pa.array(chosen)).append_column(PRIORITY, pa.array(drawn[chosen])))
+        rows = _without_dictionaries(pa.table(batch).take(pa.array(chosen)))
+        self._take(rows.append_column(PRIORITY, pa.array(drawn[chosen])))
 
     def merge(self, other: Reservoir) -> None:
         """Take over what the other has seen; both may then go on."""
@@ -104,6 +105,12 @@ class Reservoir:
             self._limit = pc.max(table[PRIORITY]).as_py()
         self._kept = [table]
         return table
+
+
+def _without_dictionaries(rows: pa.Table) -> pa.Table:
+    """The same rows with the values themselves: what is a dictionary in one file may be none in the next."""
+    kinds = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in rows.schema.types]
+    return rows.cast(pa.schema(zip(rows.column_names, kinds, strict=True)))
 
 
 def read_sample(folder: Path, capacity: int = MAX_ROWS) -> Reservoir:

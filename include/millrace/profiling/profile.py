@@ -18,6 +18,7 @@ from collections.abc import Iterable
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasketches import frequent_items_error_type, frequent_strings_sketch, hll_sketch, hll_union
@@ -128,15 +129,11 @@ class TextProfile:
         self.lengths = Moments()
 
     def add(self, column: pa.Array) -> None:
-        if pa.types.is_boolean(column.type):
-            column = pc.if_else(column, "True", "False")
-        text = column.cast(pa.string())
-        self.missing += text.null_count
-        self.present += len(text) - text.null_count
-        counts = text.drop_null().value_counts()
-        if not len(counts):
+        self.missing += column.null_count
+        self.present += len(column) - column.null_count
+        values, rows = _counted(column)
+        if not len(values):
             return
-        values, rows = counts.field("values"), counts.field("counts").to_numpy()
         self.lengths.merge(Moments.of(pc.utf8_length(values).to_numpy().astype(np.float64), rows.astype(np.float64)))
         cut = pc.utf8_slice_codeunits(values, 0, MAX_CATEGORY_CHARACTERS).to_pylist()
         for value in cut:
@@ -194,6 +191,19 @@ class TextProfile:
         )
 
 
+def _counted(column: pa.Array) -> tuple[pa.Array, npt.NDArray[np.int64]]:
+    """The texts of a column, and how many rows have each, shape (n,)."""
+    if pa.types.is_dictionary(column.type):  # several times faster than to look for equal values
+        rows = np.bincount(column.indices.drop_null().cast(pa.int64()), minlength=len(column.dictionary))
+        seen = np.flatnonzero(rows)
+        return column.dictionary.take(pa.array(seen)).cast(pa.string()), rows[seen]
+    counts = column.drop_null().value_counts()
+    values = counts.field("values")
+    if pa.types.is_boolean(values.type):
+        values = pc.if_else(values, "True", "False")
+    return values.cast(pa.string()), counts.field("counts").to_numpy()
+
+
 def _frequent(sketch: frequent_strings_sketch) -> dict[str, int]:
     """The values that are surely in the stream more often than the sketch's error, with the least count of each."""
     found = sketch.get_frequent_items(frequent_items_error_type.NO_FALSE_POSITIVES)
@@ -237,12 +247,13 @@ class DatasetProfile:
     def add(self, batch: pa.RecordBatch) -> None:
         self.rows += batch.num_rows
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            plain = column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
-            known, fresh = self.columns.get(name), _profile_for(name, plain.type)
+            if pa.types.is_dictionary(column.type) and not _is_plain_dictionary(column):
+                column = column.dictionary_decode()
+            known, fresh = self.columns.get(name), _profile_for(name, column.type)
             if type(known) is type(fresh):
-                known.add(plain)
+                known.add(column)
             else:
-                fresh.add(plain)
+                fresh.add(column)
                 self._merge_column(fresh)
 
     def merge(self, other: DatasetProfile) -> None:
@@ -276,9 +287,18 @@ class DatasetProfile:
         return DatasetSummary(rows=self.rows, columns={n: c.summary() for n, c in self.columns.items()})
 
 
+def _is_plain_dictionary(column: pa.DictionaryArray) -> bool:
+    """Whether it is one of texts, of which none is missing: only an index can be."""
+    return _is_text(column.dictionary.type) and not column.dictionary.null_count
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
 def _profile_for(name: str, kind: pa.DataType) -> ColumnProfile:
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         return NumericProfile(name)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_boolean(kind):
+    if pa.types.is_dictionary(kind) or pa.types.is_boolean(kind) or _is_text(kind):
         return TextProfile(name)
     return UnknownProfile(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -60,7 +61,7 @@ def profile_rows(
     if options.capture:
         both = _captured(options, as_text, names)
     else:
-        both = read_into(_Both, options.data, reading(options, as_text))
+        both = read_into(_Both, options.data, replace(reading(options, as_text), dictionaries=True))
     print(f"profiled {options.data}: {both.profile.rows} rows, {len(both.profile.columns)} columns")
     return StoredProfile(files=identity(options.data), profile=both.profile), both.sample
 
