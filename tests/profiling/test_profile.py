@@ -92,6 +92,23 @@ def test_many_merged_sketches_still_stand_for_every_row(rows: int) -> None:
     assert below == pytest.approx((values < 0).mean(), abs=0.003)
 
 
+@pytest.mark.parametrize(("parts", "rows"), [(300, 100), (40, 700), (20, 2_048), (20, 2_049), (8, 16_383)])
+def test_many_small_profiles_merge_to_the_ranks_of_the_whole(parts: int, rows: int) -> None:
+    """Of days that follow a trend, as each of them has values of its own; a profile that was merged stays as it was."""
+    days = [np.random.default_rng(day).normal(day / parts, size=rows) for day in range(parts)]
+    profiles = [single(day) for day in days]
+    merged = single([], pa.float64())
+    for profile in profiles:
+        merged.merge(profile)
+    exact = np.sort(np.concatenate(days))
+    for column, values in ((merged.summary().columns["x"], exact), (profiles[0].summary().columns["x"], days[0])):
+        assert isinstance(column, NumericSummary)
+        assert column.weights.sum() == len(values)
+        ranks = (np.cumsum(column.weights) - column.weights / 2) / len(values)
+        assert np.abs(ranks - np.searchsorted(np.sort(values), column.values, side="right") / len(values)).max() < 0.006
+        assert column.distinct == pytest.approx(len(values), rel=0.12)
+
+
 @pytest.mark.parametrize("values", [20_000, 1_000_000])
 def test_identifiers_are_bounded_and_counted_by_estimate(values: int) -> None:
     column = single([f"id-{i}" for i in range(values)]).summary().columns["x"]

@@ -17,15 +17,19 @@ from millrace.profiling.summary import Floats
 Hashes = npt.NDArray[np.uint64]
 Number = TypeVar("Number", np.float64, np.uint64)
 K = 1024
+MAX_WAITING = 8 * K
+"""Hashes that wait to be sorted."""
 MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 HALF = np.uint64(32)
 
 
 class DistinctNumbers:
-    """The k smallest hashes of the values seen."""
+    """The k smallest hashes of the values seen, and others that wait to be sorted together with them."""
 
     def __init__(self, smallest: Hashes | None = None) -> None:
-        self.smallest: Hashes = np.empty(0, dtype=np.uint64) if smallest is None else smallest
+        self._smallest: Hashes = np.empty(0, dtype=np.uint64) if smallest is None else smallest
+        self._waiting: list[Hashes] = []
+        self._waiting_hashes = 0
 
     def add(self, ordered: Floats) -> None:
         """Add sorted finite values, shape (n,), n above 0."""
@@ -37,17 +41,33 @@ class DistinctNumbers:
         self._keep(other.smallest)
 
     @property
+    def smallest(self) -> Hashes:
+        """Sorted, shape (m,), m at most k."""
+        self._settle()
+        return self._smallest
+
+    @property
     def estimate(self) -> int:
         """Exact below k."""
-        if len(self.smallest) < K:
-            return len(self.smallest)
-        return round((K - 1) * 2.0**64 / float(self.smallest[-1]))
+        smallest = self.smallest
+        if len(smallest) < K:
+            return len(smallest)
+        return round((K - 1) * 2.0**64 / float(smallest[-1]))
 
     def _keep(self, hashes: Hashes) -> None:
-        if len(self.smallest) == K:
-            hashes = hashes[hashes < self.smallest[-1]]
-        # Sorted, because numpy's unique puts them into a hash table first, which takes many times longer.
-        self.smallest = _distinct(np.sort(np.concatenate([self.smallest, hashes])))[:K]
+        if len(self._smallest) == K:
+            hashes = hashes[hashes < self._smallest[-1]]
+        if len(hashes):
+            self._waiting.append(hashes)
+        self._waiting_hashes += len(hashes)
+        if self._waiting_hashes > MAX_WAITING:
+            self._settle()
+
+    def _settle(self) -> None:
+        if self._waiting:
+            # Sorted, because numpy's unique puts them into a hash table first, which takes many times longer.
+            self._smallest = _distinct(np.sort(np.concatenate([self._smallest, *self._waiting])))[:K]
+            self._waiting, self._waiting_hashes = [], 0
 
 
 def _distinct(ordered: npt.NDArray[Number]) -> npt.NDArray[Number]:

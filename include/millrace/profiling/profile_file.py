@@ -161,8 +161,8 @@ def _read_numbers(name: str, field: Field) -> NumericProfile:
     column.missing, column.integral = field["missing"].count(), field["integral"].count()
     column.declared_integral = field["declared_integral"].boolean()
     column.moments = _read_moments(field, "moments")
-    single, sixteen = _bytes(field["single"]), _bytes(field["sixteen"])
-    column.quantiles = _sketch(field["single"], lambda _: QuantileSketch.from_bytes(single, sixteen))
+    sixteen = _bytes(field["sixteen"])
+    column.quantiles = _sketch(field["single"], lambda single: QuantileSketch.from_bytes(single, sixteen))
     column.distinct = DistinctNumbers(_sketch(field["distinct"], lambda data: np.frombuffer(data, dtype=np.uint64))[:K])
     if column.quantiles.rows != column.moments.count:
         raise FormatError(
