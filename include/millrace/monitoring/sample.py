@@ -109,8 +109,10 @@ class Reservoir:
 
 def _without_dictionaries(rows: pa.Table) -> pa.Table:
     """The same rows with the values themselves: what is a dictionary in one file may be none in the next."""
-    kinds = [kind.value_type if pa.types.is_dictionary(kind) else kind for kind in rows.schema.types]
-    return rows.cast(pa.schema(zip(rows.column_names, kinds, strict=True)))
+    for index, column in enumerate(rows.schema):
+        if pa.types.is_dictionary(column.type):
+            rows = rows.set_column(index, column.name, rows.column(index).cast(column.type.value_type))
+    return rows
 
 
 def read_sample(folder: Path, capacity: int = MAX_ROWS) -> Reservoir:
