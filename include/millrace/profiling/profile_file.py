@@ -147,8 +147,7 @@ def _read_unknown(name: str, field: Field) -> UnknownProfile:
 def _read_text(name: str, field: Field) -> TextProfile:
     column = TextProfile(name)
     column.present, column.missing = field["present"].count(), field["missing"].count()
-    categories = field["categories"]
-    column.categories = Counter({value: categories[value].count() for value in categories.object()})
+    column.categories = Counter(field["categories"].counts())
     column.distinct = _sketch(field["distinct"], hll_sketch.deserialize)
     column.lengths = _read_moments(field, "lengths")
     if field.has("frequent"):
@@ -193,8 +192,8 @@ def _read_moments(field: Field, key: str) -> Moments:
 
 def _bytes(field: Field) -> bytes:
     try:
-        return base64.b64decode(field.text(), validate=True)
-    except binascii.Error as error:
+        return binascii.a2b_base64(field.text(), strict_mode=True)
+    except ValueError as error:
         raise FormatError(f"{field.where} is not base64: {error}") from error
 
 

@@ -67,6 +67,13 @@ class Field:
             raise FormatError(f"{self.where} is {value}; it must be a whole number")
         return int(value)
 
+    def counts(self) -> dict[str, int]:
+        """An object of whole numbers from 0, looked at together as `numbers`."""
+        values: dict[str, int] = self.object()
+        if all(type(value) is int and value >= 0 for value in values.values()):
+            return values
+        return {key: self[key].count() for key in values}
+
     def boolean(self) -> bool:
         return bool(self._typed(bool, "true or false"))
 
