@@ -23,19 +23,23 @@ Readable = tuple[Iterator[pa.RecordBatch], Unreadable]
 
 
 @contextmanager
-def open_batches(contract: Contract, names: Sequence[str] = (), as_text: Collection[str] = ()) -> Iterator[Readable]:
+def open_batches(
+    contract: Contract, names: Sequence[str] = (), as_text: Collection[str] = (), *, dictionaries: bool = False
+) -> Iterator[Readable]:
     """The dataset's batches, and what of it could not be read, which is known when the last batch has been.
 
     Args:
         names: of columns that have none, by position.
         as_text: columns that hold text even where it looks like numbers.
+        dictionaries: leave text of few categories as the dictionaries that Parquet files have for it.
     """
     chosen, exclude = contract.format, contract.exclude
     if chosen.kind in ("csv", "parquet"):
         with tempfile.TemporaryDirectory() as scratch:
             folder = _with_suffix(contract.source, f".{chosen.kind}", Path(scratch))
             columns = None if chosen.kind == "parquet" or chosen.header else _positions(folder, names)
-            yield read_batches(folder, Reading(exclude=exclude, as_text=as_text, columns=columns)), Unreadable()
+            reading = Reading(exclude=exclude, as_text=as_text, columns=columns, dictionaries=dictionaries)
+            yield read_batches(folder, reading), Unreadable()
         return
     unreadable = Unreadable()
     rows = (

@@ -44,7 +44,7 @@ def profile(contract: Contract, constraints: Constraints | None) -> tuple[Datase
     as_text = {feature.name for feature in features if feature.inferred_type == "String"}
     names = [feature.name for feature in features]
     found = DatasetProfile()
-    with open_batches(contract, names, as_text) as (batches, unreadable):
+    with open_batches(contract, names, as_text, dictionaries=True) as (batches, unreadable):
         for batch in batches:
             found.add(batch)
         print(f"profiled {contract.source}: {found.rows} rows, {len(found.columns)} columns")
