@@ -88,7 +88,8 @@ class DriftMonitorOperator(ProcessingOperator):
     holds the evidence: the reports and the data of the windows that have drifted, so that what answers it can train on them.
 
     What an endpoint has captured is looked at with `capture`: `data` is then a prefix of captured lines, such as
-    `<DestinationS3Uri>/<endpoint>/<variant>/2026/11/21/`, and cells without a name have the baseline's by position.
+    `<DestinationS3Uri>/<endpoint>/<variant>/2026/11/21/`, and cells without a name have the baseline's by position
+    (with `both` the answer's come first, as in Model Monitor).
 
     A window of fewer than `least_rows` rows is recorded and not judged. One that comes late, after a later one was judged,
     is recorded and starts nothing. A prefix without objects fails the task, as SageMaker does.

@@ -69,6 +69,10 @@ def test_what_an_endpoint_has_captured_is_held_against_the_baseline_by_position(
     assert spoken.passed is passed
     assert (spoken.metrics["rows"], spoken.metrics["features"]) == (400, 2)
     assert passed or "height" in {finding.subject for finding in spoken.findings}
+    ended = job(tmp_path, "drift", "--capture", "input", "--exclude", "height")
+    assert ended.returncode == 0, ended.stderr
+    spoken = verdict.parse((tmp_path / "output/report" / verdict.FILE_NAME).read_text())
+    assert (spoken.passed, spoken.metrics["features"]) == (True, 1), "what is left keeps its name"
 
 
 @pytest.mark.parametrize(("shift", "passed"), [(0.01, True), (2.0, False)])

@@ -49,6 +49,13 @@ def test_what_cannot_be_used_is_said(tmp_path: Path, content: bytes, said: str) 
         read_table(tmp_path, [f"c{number}" for number in range(6)])
 
 
+def test_files_whose_types_do_not_go_together_are_refused(tmp_path: Path) -> None:
+    pd.DataFrame({"x": [1]}).to_parquet(tmp_path / "a.parquet")
+    pd.DataFrame({"x": ["one"]}).to_parquet(tmp_path / "b.parquet")
+    with pytest.raises(InputError, match="differ in the types of their columns"):
+        read_table(tmp_path, ("x",))
+
+
 def test_a_folder_without_data_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("none")
     with pytest.raises(InputError, match=r"notes\.txt"):

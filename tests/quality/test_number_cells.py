@@ -20,7 +20,9 @@ def batch(*cells: str | None) -> pa.RecordBatch:
     [
         (["1", " -2 ", None, "n/a"], [1, -2, None, None], [False, False, False, True]),
         (["1", "2.5", ".5", "5.", "1e3"], [1.0, 2.5, 0.5, 5.0, 1000.0], [False] * 5),
-        (["123456789012345678", "x"], [123456789012345678, None], [False, True]),
+        (["1700000000000000001", "x"], [1700000000000000001, None], [False, True]),
+        (["9999999999999999999", "1"], [1e19, 1.0], [False, False]),
+        (["1e999", "1"], [None, 1.0], [True, False]),
         (["", "+1", "1,5", "0x1f", "inf", "1 2", "-"], [None] * 7, [True] * 7),
         ([None, None], [None, None], [False, False]),
     ],
@@ -31,6 +33,13 @@ def test_text_becomes_numbers_where_it_is_one(cells: list[Any], numbers: list[An
     assert found.keys() == {"x"}
     assert found["x"].to_pylist() == strange
     assert rows["other"].to_pylist() == ["a"] * len(cells)
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_every_form_of_text_is_text(kind: pa.DataType) -> None:
+    rows, found = as_numbers(pa.record_batch({"x": pa.array(["1", "n/a"]).cast(kind)}), ["x"])
+    assert rows["x"].to_pylist() == [1, None]
+    assert found["x"].to_pylist() == [False, True]
 
 
 def test_numbers_are_left_as_they_are() -> None:

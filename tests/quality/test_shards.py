@@ -105,6 +105,18 @@ def test_what_cannot_be_merged_fails_the_gate(gate: Callable[..., int], tmp_path
     assert "it cannot be merged from several instances: whether a value comes twice" in said.findings[0].message
 
 
+def test_instances_that_have_seen_other_columns_are_not_merged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = Suite(name="s", expectations=tuple(EXPECTATIONS[:1]))
+    seen: tuple[dict[str, list[object]], ...] = ({"whole": [1]}, {"whole": [2], "more": [3]})
+    for number, columns in enumerate(seen):
+        shard(tmp_path / str(number), **columns)
+        monkeypatch.setattr("millrace.quality.shards.instance", lambda number=number: f"algo-{number}")
+        found = stream(suite, functools.partial(read_source, tmp_path / str(number)))
+        write_part(tmp_path / "parts", suite, found, None)
+    with pytest.raises(PartError, match=r"the instances have seen other columns \(more\)"):
+        merge_parts(tmp_path / "parts", suite)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

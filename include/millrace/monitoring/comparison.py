@@ -22,7 +22,7 @@ OTHER = "\0other"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Indices:
-    """Other measures of the same change, for information: nothing is decided by them."""
+    """Other measures of the same change. All but Jensen-Shannon are for information (`drift`)."""
 
     psi: float
     """Population stability index, over the baseline's deciles or over categories."""

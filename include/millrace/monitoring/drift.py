@@ -48,7 +48,7 @@ class FeatureDrift:
     p_value: float
     """Adjusted for the number of features."""
     indices: Indices | None
-    """Other measures, for information only; None where no value is left."""
+    """Other measures; None where no value is left."""
     change: str
     """The part of the distribution that changed most, in words."""
     drifted: bool

@@ -4,8 +4,9 @@ Two libraries do more than a pass over columns needs. Arrow imports pandas for t
 whoever gives it, which takes longer than most gates. OpenBLAS has a thread on every core wait for the next sum in a busy
 loop, and the sums here are too small to be shared.
 
-What it does not do: it takes nothing away from who asks for it. `import pandas` and `Table.to_pandas` work as ever, and
-OPENBLAS_NUM_THREADS is left as it is where it is set.
+What it does not do: `import pandas` and `Table.to_pandas` work as ever, and OPENBLAS_NUM_THREADS is left as it is where it
+is set. One thing it does take away: until something is converted to or from a DataFrame, `pa.array` takes a pandas Series
+for a plain sequence, whose NaN is no missing value.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ def read_table(folder: Path, columns: Sequence[str]) -> pd.DataFrame:
     """These columns, in this order, of the CSV, Parquet and JSON Lines files below a folder.
 
     Raises:
-        DatasetError: as `read_batches`; or a column is missing, or there is no row.
+        DatasetError: as `read_batches`; or a column is missing or of types that do not go together, or there is no row.
     """
     table = settled(lambda reading: _selected(folder, columns, reading), folder)
     frame: pd.DataFrame = table.to_pandas()
@@ -35,7 +35,10 @@ def _selected(folder: Path, columns: Sequence[str], reading: Reading) -> pa.Tabl
         batches.append(batch.select(list(columns)))
     if not sum(map(len, batches)):
         raise DatasetError(f"{folder} holds no row; give it files with data")
-    return pa.concat_tables(map(_as_table, batches), promote_options="permissive")
+    try:
+        return pa.concat_tables(map(_as_table, batches), promote_options="permissive")
+    except pa.ArrowException as error:
+        raise DatasetError(f"the files of {folder} differ in the types of their columns: {error}") from error
 
 
 def _as_table(batch: pa.RecordBatch) -> pa.Table:

@@ -5,6 +5,7 @@ What it does not do: it guesses no column's meaning; a column that nothing bound
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import pyarrow as pa
@@ -14,7 +15,7 @@ from millrace.quality.expectation import Expectation
 
 BOUNDED = "expect_column_values_to_be_between"
 BOUNDS = ("min_value", "max_value")
-WHOLE = r"^-?\d{1,18}$"
+WHOLE = r"^-?\d{1,19}$"
 NUMBER = r"^-?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?$"
 """What Arrow reads as one; with a plus sign before it, it is text to Arrow too."""
 
@@ -36,12 +37,26 @@ def as_numbers(rows: pa.RecordBatch, columns: Sequence[str]) -> tuple[pa.RecordB
     strange: dict[str, pa.Array] = {}
     for name in columns:
         position = rows.schema.get_field_index(name)
-        if position < 0 or not pa.types.is_string(rows.schema.field(position).type):
+        if position < 0 or not _is_text(rows.schema.field(position).type):
             continue
-        cells = pc.utf8_trim_whitespace(rows.column(position))
-        is_number = pc.match_substring_regex(cells, NUMBER)
-        is_whole = pc.all(pc.or_(pc.match_substring_regex(cells, WHOLE), pc.invert(is_number))).as_py() is not False
-        numbers = pc.if_else(is_number, cells, None).cast(pa.int64() if is_whole else pa.float64())
-        strange[name] = pc.fill_null(pc.invert(is_number), False)
+        numbers = _numbers(pc.utf8_trim_whitespace(rows.column(position).cast(pa.string())))
+        strange[name] = pc.and_(rows.column(position).is_valid(), numbers.is_null())
         rows = rows.set_column(position, name, numbers)
     return rows, strange
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _numbers(cells: pa.Array) -> pa.Array:
+    """The cells as numbers, null where one is none, or is too large for any."""
+    is_number = pc.match_substring_regex(cells, NUMBER)
+    candidates = pc.if_else(is_number, cells, None)
+    if pc.all(pc.or_(pc.match_substring_regex(cells, WHOLE), pc.invert(is_number))).as_py() is not False:
+        with contextlib.suppress(pa.ArrowInvalid):  # a whole number beyond 64 bits
+            return candidates.cast(pa.int64())
+    numbers = candidates.cast(pa.float64())
+    return pc.if_else(pc.is_finite(numbers), numbers, None)

@@ -69,6 +69,8 @@ def merge_parts(folder: Path, suite: Suite) -> Whole:
             if part["quarantine"] is not None:
                 quarantine = quarantine or Quarantine(folder, folder, folder, suite.expectations)
                 _add_counts(quarantine, part["quarantine"])
+        except PartError:
+            raise
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PartError(f"{path} is not a part of a gate: {error!r}; run the instance again") from error
     if not (found.rows or (quarantine and quarantine.rows_read)):
@@ -135,7 +137,11 @@ def _add(whole: SuitePass, suite: Suite, part: dict[str, Any]) -> None:
         else:
             whole.slots[position] = _merged(known, fresh.slots[position], written["state"])
     whole.rows += int(part["rows"])
-    whole.names = whole.names or [str(name) for name in part["names"]]
+    names = [str(name) for name in part["names"]]
+    if whole.names and names and sorted(names) != sorted(whole.names):
+        odd = ", ".join(sorted(set(names) ^ set(whole.names)))
+        raise PartError(f"the instances have seen other columns ({odd}); give every file the same columns")
+    whole.names = whole.names or names
 
 
 def _merged(known: Evaluation, fresh: Any, state: dict[str, Any]) -> Evaluation | Answer:

@@ -16,6 +16,9 @@ import pytest
 from millrace import verdict
 from pipelines.digits.settings import LABEL, PIXELS
 
+OUTPUTS = {
+    "ingest": ("raw", "train", "test"), "batch": ("batch", "features", "verdict"), "evaluate": ("evaluation",),
+}  # fmt: skip
 ANSWERS_ZERO = """
 def model_fn(model_dir): return None
 def input_fn(body, content_type): return body.decode().splitlines()
@@ -25,9 +28,10 @@ def output_fn(answers, accept): return "\\n".join(answers)
 
 
 def run(folder: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A job's program as it runs in its container, with /opt/ml at `folder`."""
-    (folder / "processing").mkdir(exist_ok=True)
+    """A job's program as it runs in its container, with /opt/ml at `folder` and the folders of its outputs made."""
     (folder / "output").mkdir(exist_ok=True)
+    for name in OUTPUTS[module]:
+        (folder / "processing/output" / name).mkdir(parents=True)
     return subprocess.run(
         [sys.executable, "-m", f"pipelines.digits.jobs.{module}", *arguments], cwd=folder / "processing",
         env={**os.environ, "SAGEMAKER_BASE_DIR": str(folder)}, capture_output=True, text=True, check=False,
@@ -43,8 +47,9 @@ def model(folder: Path, handlers: str) -> None:
 
 
 def test_the_shipped_digits_fall_into_parts_that_share_no_image(tmp_path: Path) -> None:
-    assert run(tmp_path, "ingest").returncode == 0
-    assert run(tmp_path, "batch").returncode == 0
+    for module in ("ingest", "batch"):
+        done = run(tmp_path, module)
+        assert done.returncode == 0, done.stderr
     output = tmp_path / "processing/output"
     raw, train, test = (pd.read_parquet(output / name) for name in ("raw", "train", "test"))
     later = pd.read_parquet(output / "batch")
@@ -92,16 +97,25 @@ def test_a_model_is_measured_by_what_its_handlers_answer(tmp_path: Path) -> None
     assert (work / "output/evaluation/confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_model_without_handlers_is_refused_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("handlers", "label", "said"),
+    [
+        (
+            "def model_fn(model_dir): return None\n", 1,
+            "model.tar.gz cannot be served: inference.py lacks input_fn, predict_fn, output_fn (or one transform_fn in "
+            "their place)",
+        ),
+        ("def model_fn(", 1, "model.tar.gz cannot be served: '(' was never closed (inference.py, line 1)"),
+        ("def model_fn(model_dir): raise OSError('no weights')", 1, "model.tar.gz cannot be served: no weights"),
+        (ANSWERS_ZERO, 11, "2 labels are no digits, for example 11; they must be 0 to 9"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_evaluated_is_refused_in_one_line(tmp_path: Path, handlers: str, label: int, said: str) -> None:
     work = tmp_path / "processing"
-    model(work / "input/model", "def model_fn(model_dir): return None\n")
+    model(work / "input/model", handlers)
     (work / "input/test").mkdir()
-    pd.DataFrame(3.0, index=range(2), columns=list(PIXELS)).assign(**{LABEL: 1}).to_parquet(
-        work / "input/test/t.parquet"
-    )
+    frame = pd.DataFrame(3.0, index=range(2), columns=list(PIXELS)).assign(**{LABEL: label})
+    frame.to_parquet(work / "input/test/t.parquet")
     done = run(tmp_path, "evaluate")
     assert done.returncode == 1
-    assert done.stderr.strip() == (
-        "model.tar.gz cannot be served: inference.py lacks input_fn, predict_fn, output_fn (or one transform_fn in their "
-        "place)"
-    )
+    assert done.stderr.strip() == said

@@ -21,10 +21,10 @@ from millrace.profiling.unreadable import Unreadable
 def run(contract: Contract) -> None:
     known = _statistics(contract.statistics)
     constraints = _constraints(contract.constraints, known)
+    dataset, unreadable = profile(contract, constraints)
     if constraints is not None:
         for name in contract.exclude:
             constraints.features.pop(name, None)
-    dataset, unreadable = profile(contract, constraints)
     contract.output.mkdir(parents=True, exist_ok=True)
     statistics_file.write_statistics(contract.output, dataset)
     constraints_file.write_constraints(contract.output, constraints or constraints_file.suggest(dataset))

@@ -46,11 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     known = statistics_file.read_statistics(options.baseline)
     constraints = constraints_file.read_constraints(options.baseline)
+    by_position = list(constraints.features)
     for name in options.exclude:
         constraints.features.pop(name, None)
     print(f"read the baseline: {known.rows} rows, {len(constraints.features)} features")
     codes = {name for name, feature in constraints.features.items() if feature.inferred_type == "String"}
-    stored, sample = stored_profile(options, as_text=codes, names=list(constraints.features))
+    stored, sample = stored_profile(options, as_text=codes, names=by_position)
     options.output.mkdir(parents=True, exist_ok=True)
     profile_file.write_profile(options.output, stored)
     if stored.profile.rows < options.least_rows:
