@@ -194,6 +194,117 @@ def test_bias_of_an_endpoint_by_clarifys_configuration(
     assert measured["DPPL"] == pytest.approx(sum(accepted[0]) / len(accepted[0]) - sum(accepted[1]) / len(accepted[1]))
 
 
+def shap_config(jobs: Jobs, name: str, model: str, **shap: Any) -> str:
+    config = {
+        "headers": ["size", "age", "group"],
+        "methods": {"shap": {"baseline": [[0, 0, 0]], "num_samples": 16, "agg_method": "mean_abs", **shap}},
+        "predictor": {"model_name": model, "instance_type": "ml.c5.large", "initial_instance_count": 1},
+    }
+    return jobs.put(f"shap/{name}/analysis_config.json", json.dumps(config).encode())
+
+
+def shap_baseline(jobs: Jobs, name: str, values: dict[str, float]) -> dict[str, Any]:
+    """Constraints as Clarify's baselining job writes them: its analysis.json."""
+    explanations = {"kernel_shap": {"label0": {"global_shap_values": values, "expected_value": 0.5}}}
+    document = json.dumps({"version": "1.0", "explanations": explanations}).encode()
+    return {"ConstraintsResource": {"S3Uri": jobs.put(f"shap/{name}/analysis.json", document)}}
+
+
+def shadows(jobs: Jobs) -> list[str]:
+    """What is left of shadow endpoints."""
+    endpoints = jobs.sagemaker.list_endpoints(NameContains="sm-clarify")["Endpoints"]
+    configs = jobs.sagemaker.list_endpoint_configs(NameContains="sm-clarify")["EndpointConfigs"]
+    return [row["EndpointName"] for row in endpoints] + [row["EndpointConfigName"] for row in configs]
+
+
+def explain(schedules: Schedules, endpoint: Endpoint, name: str, config: str, baseline: dict[str, Any]) -> str:
+    """Schedule the explanation of what the endpoint was asked, now; the schedule's name."""
+    ask(endpoint, draw(50, 8), name)
+    source = {"EndpointInput": {"EndpointName": endpoint.name, "LocalPath": INPUT, "ProbabilityAttribute": "1"}}
+    application = {"ConfigUri": config}
+    kind = "ModelExplainability"
+    defined = definition_of(kind, schedules.jobs, source, f"s3://bucket/{name}", baseline, application)
+    return schedules.create(defined, "NOW", kind=kind, **WINDOW)
+
+
+AS_THE_MODEL = {"size": 0.4, "age": 0.05, "group": 0.0}
+ANOTHER = {"group": 0.4, "age": 0.05, "size": 0.0}
+
+
+@pytest.mark.parametrize(("values", "status"), [(AS_THE_MODEL, "Completed"), (ANOTHER, "CompletedWithViolations")])
+def test_attributions_of_an_endpoint_by_a_shadow_endpoint_that_is_gone_afterwards(
+    schedules: Schedules, endpoint: Endpoint, values: dict[str, float], status: str
+) -> None:
+    jobs, name = schedules.jobs, f"shap-{next(iter(values))}"
+    model = jobs.sagemaker.describe_endpoint_config(
+        EndpointConfigName=jobs.sagemaker.describe_endpoint(EndpointName=endpoint.name)["EndpointConfigName"]
+    )["ProductionVariants"][0]["ModelName"]
+    schedule = explain(schedules, endpoint, name, shap_config(jobs, name, model), shap_baseline(jobs, name, values))
+    (execution,) = schedules.ended(schedule)
+    assert execution["MonitoringExecutionStatus"] == status, execution.get("FailureReason")
+    found = output(jobs, f"{name}/{endpoint.name}/{schedule}/", "analysis.json")
+    label = found["explanations"]["kernel_shap"]["label0"]
+    assert label["global_shap_values"]["size"] > label["global_shap_values"]["age"] > 0.01
+    assert label["global_shap_values"]["group"] == 0
+    assert label["expected_value"] == pytest.approx(0.5)
+    violations = output(jobs, f"{name}/", "constraint_violations.json")["violations"]
+    assert [violation["constraint_check_type"] for violation in violations] == (
+        ["feature_attribution_drift_check"] if values is ANOTHER else []
+    )
+    assert shadows(jobs) == []
+
+
+def test_model_that_does_not_load_fails_the_execution_and_leaves_no_endpoint(
+    schedules: Schedules, endpoint: Endpoint
+) -> None:
+    jobs = schedules.jobs
+    model = jobs.model("def model_fn(model_dir):\n    raise OSError('weights are missing')\n")
+    schedule = explain(schedules, endpoint, "broken", shap_config(jobs, "broken", model), {})
+    (execution,) = schedules.ended(schedule)
+    assert execution["MonitoringExecutionStatus"] == "Failed"
+    assert "did not come into service" in execution["FailureReason"]
+    assert "weights are missing" in execution["FailureReason"]
+    assert shadows(jobs) == []
+
+
+SLOW = """
+import time
+def model_fn(model_dir):
+    return None
+def input_fn(body, content_type):
+    return body
+def predict_fn(data, model):
+    time.sleep(30)
+def output_fn(prediction, accept):
+    return "0,0"
+"""
+
+
+def test_stopped_job_takes_its_shadow_endpoint_with_it_and_a_killed_one_leaves_it_to_the_next(
+    schedules: Schedules, endpoint: Endpoint, monitored: RuntimeProcess
+) -> None:
+    jobs = schedules.jobs
+    schedule = explain(schedules, endpoint, "slow", shap_config(jobs, "slow", jobs.model(SLOW)), {})
+
+    def in_service() -> str | None:
+        rows = jobs.sagemaker.list_endpoints(NameContains="sm-clarify", StatusEquals="InService")["Endpoints"]
+        return rows[0]["EndpointName"] if rows else None
+
+    killed = until(in_service, 60, "the shadow endpoint")
+    for process in monitored.find("monitoring/analyzer.py"):
+        process.kill()
+    (first,) = schedules.ended(schedule)
+    assert first["MonitoringExecutionStatus"] == "Failed"
+    assert killed in shadows(jobs)
+    schedules.sagemaker.start_monitoring_schedule(MonitoringScheduleName=schedule)
+    until(lambda: in_service() not in (None, killed), 60, "the next shadow endpoint")
+    assert killed not in shadows(jobs)
+    running_job = schedules.executions(schedule, StatusEquals="InProgress")[0]["ProcessingJobArn"]
+    schedules.sagemaker.stop_processing_job(ProcessingJobName=running_job.rpartition("/")[2])
+    assert [row["MonitoringExecutionStatus"] for row in schedules.ended(schedule, 2)] == ["Failed", "Stopped"]
+    assert shadows(jobs) == []
+
+
 def test_window_whose_labels_have_not_come_fails_in_sagemakers_words(schedules: Schedules, endpoint: Endpoint) -> None:
     ask(endpoint, draw(10, 5), "early")
     source = {

@@ -20,7 +20,6 @@ from tests.runtime.schedules import (
     Schedules,
     batch,
     definition,
-    definition_of,
     request_of,
     table,
 )
@@ -241,15 +240,6 @@ def test_other_kinds_are_kept_as_they_were_given(schedules: Schedules, kind: str
     describe = getattr(schedules.sagemaker, f"describe_{SNAKE[kind]}_job_definition")
     described = describe(JobDefinitionName=request["JobDefinitionName"])
     assert {member: described[member] for member in request} == request
-
-
-@pytest.mark.parametrize("kind", ["ModelExplainability"])
-def test_schedule_of_a_kind_that_is_not_analyzed_is_refused_by_name(schedules: Schedules, kind: str) -> None:
-    application, truth = OTHERS[kind]
-    source = batch("s3://bucket/a") | truth
-    defined = definition_of(kind, schedules.jobs, source, "s3://bucket/b", {}, application)
-    with pytest.raises(botocore.exceptions.ClientError, match=f"{kind} is not offered by the Millrace runtime yet"):
-        schedules.create(defined, kind=kind)
 
 
 def test_schedule_that_needs_ground_truth_takes_no_inline_definition(schedules: Schedules) -> None:

@@ -9,10 +9,11 @@ Beside drift stand model quality (`ground_truth`, `model_quality`, `estimated_qu
 drift (`shapley`, `attribution`) and drift of several columns together (`sample`, `multivariate`). They judge by intervals
 (`interval`, `certainty`) and share one page (`page`).
 
-The command `analyze` is Model Monitor's container: told by its environment variables (`container_contract`), it also leaves
-CloudWatch's metrics as files.
+The command `analyze` is Model Monitor's container: told by its environment variables (`container_contract`), it does one of
+the four `analyses`, and leaves CloudWatch's metrics as files.
 
-What this package does not do: it reads local folders only, schedules nothing, and sends no metrics.
+What this package does not do: it reads local folders only (but for the model that an explanation asks, `shadow_endpoint`),
+schedules nothing, and sends no metrics.
 
 Command line: `python -m millrace.monitoring --help`.
 """

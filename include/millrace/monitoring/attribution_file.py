@@ -7,9 +7,11 @@ Sources: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-processing-job-
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from millrace.monitoring.attribution import AttributionDrift
+from millrace.monitoring.attribution import LEAST_NDCG, AttributionDrift
 from millrace.monitoring.certainty import State
 from millrace.profiling.errors import FormatError
 from millrace.profiling.untrusted_json import read_document
@@ -19,18 +21,34 @@ VIOLATIONS = "constraint_violations.json"
 LABEL = "label0"
 
 
-def write_analysis(folder: Path, drift: AttributionDrift) -> Path:
-    """Write the window's mean absolute attributions, and how they compare, into `folder/analysis.json`; return its path."""
-    found = drift.ndcg
-    document = {
-        "version": "1.0",
-        "explanations": {"kernel_shap": {LABEL: {"global_shap_values": {f.name: f.now.value for f in drift.features}}}},
-        "attribution_drift": {
-            "ndcg": found.value,
-            "confidence_interval": {"lower": found.lower, "upper": found.upper, "method": found.method},
+def write_analysis(
+    folder: Path,
+    values: Mapping[str, float],
+    drift: AttributionDrift | None = None,
+    *,
+    label: str = LABEL,
+    expected: float | None = None,
+) -> Path:
+    """Write a window's global attributions, and how they compare with a baseline's, into `folder/analysis.json`.
+
+    Args:
+        values: of each feature.
+        expected: the mean score of the background, which attributions are differences from.
+
+    Returns:
+        The file's path.
+    """
+    found: dict[str, Any] = {"global_shap_values": dict(values)}
+    if expected is not None:
+        found["expected_value"] = expected
+    document: dict[str, Any] = {"version": "1.0", "explanations": {"kernel_shap": {label: found}}}
+    if drift is not None:
+        ndcg = drift.ndcg
+        document["attribution_drift"] = {
+            "ndcg": ndcg.value,
+            "confidence_interval": {"lower": ndcg.lower, "upper": ndcg.upper, "method": ndcg.method},
             "rows": drift.rows,
-        },
-    }
+        }
     path = folder / ANALYSIS
     path.write_text(json.dumps(document, indent=2, allow_nan=False), encoding="utf-8")
     return path
@@ -49,13 +67,15 @@ def read_attributions(folder: Path) -> dict[str, float]:
     return {name: values[name].number(low=0) for name in values.object()}
 
 
-def write_violations(folder: Path, drift: AttributionDrift, least_ndcg: float) -> Path:
-    """Write `constraint_violations.json` into `folder` and return its path."""
+def write_violations(
+    folder: Path, drift: AttributionDrift | None, least_ndcg: float = LEAST_NDCG, *, label: str = LABEL
+) -> Path:
+    """Write `constraint_violations.json` into `folder` and return its path; without a comparison it names none."""
     violations = []
-    if drift.state is State.VIOLATED:
+    if drift is not None and drift.state is State.VIOLATED:
         violations = [
             {
-                "label": LABEL,
+                "label": label,
                 "metric_name": "shap",
                 "constraint_check_type": "feature_attribution_drift_check",
                 "description": f"Feature attribution drift {drift.ndcg.value:.4f} exceeds threshold {least_ndcg} (interval "

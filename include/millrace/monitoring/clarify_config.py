@@ -1,4 +1,4 @@
-"""Clarify's `analysis_config.json`, as far as the monitors of bias and of attributions heed it.
+"""Clarify's `analysis_config.json`, as far as the monitor of bias heeds it (`shap_config` reads the rest).
 
 What is read: `headers`, `label`, `label_values_or_threshold`, `facet`, `group_variable` and the lists of `methods`. Columns
 come by name, or by position in the dataset with its label. The rest is Clarify's own business and left alone.
@@ -57,14 +57,14 @@ def read_bias(path: Path) -> BiasConfig:
         FormatError: the file is missing, or says not all of what a bias analysis needs.
     """
     document = read_document(path)
-    headers = _headers(document)
+    headers = headers_of(document)
     if not headers and isinstance(document.get("label", None).value, int):
         headers_or_positions: Sequence[str] = _positions(document["label"].count())
     else:
         headers_or_positions = headers
-    label = _column(_needed(document, "label", "the column of the label"), headers_or_positions)
-    favourable = _values(_needed(document, "label_values_or_threshold", "which labels are favourable"))
-    facets = _needed(document, "facet", "the sensitive columns").items()
+    label = _column(needed(document, "label", "the column of the label"), headers_or_positions)
+    favourable = _values(needed(document, "label_values_or_threshold", "which labels are favourable"))
+    facets = needed(document, "facet", "the sensitive columns").items()
     if not facets or not favourable:
         empty = "facet" if not facets else "label_values_or_threshold"
         raise FormatError(f"{document.where}.{empty} is an empty list; name one at least")
@@ -78,7 +78,8 @@ def read_bias(path: Path) -> BiasConfig:
     )
 
 
-def _headers(document: Field) -> tuple[str, ...]:
+def headers_of(document: Field) -> tuple[str, ...]:
+    """The names of the dataset's columns; empty where the data name them."""
     names = [name.text() for name in document.get("headers", []).items()] if document.has("headers") else []
     if len(names) > MAX_NAMES or len(set(names)) < len(names):
         raise FormatError(f"{document.where}.headers names a column twice, or more than {MAX_NAMES}")
@@ -90,7 +91,8 @@ def _positions(label: int) -> list[str]:
     return [f"_c{index - (index > label)}" if index != label else "label" for index in range(MAX_NAMES)]
 
 
-def _needed(document: Field, name: str, what: str) -> Field:
+def needed(document: Field, name: str, what: str) -> Field:
+    """A member that must be there; `what` it says goes into the error."""
     if not document.has(name):
         raise FormatError(f"{document.where} has no {name}; say {what}")
     return document[name]
@@ -109,7 +111,7 @@ def _column(field: Field, headers: Sequence[str]) -> str:
 
 
 def _facet(facet: Field, headers: Sequence[str]) -> FacetConfig:
-    column = _column(_needed(facet, "name_or_index", "which column it is"), headers)
+    column = _column(needed(facet, "name_or_index", "which column it is"), headers)
     values = _values(facet["value_or_threshold"]) if facet.has("value_or_threshold") else ()
     return FacetConfig(column=column, values=values)
 

@@ -25,7 +25,7 @@ BASE = "/opt/ml"
 METRICS = "output/metrics/cloudwatch"
 SWITCHES = ("Enabled", "Disabled")
 DATA_QUALITY = "DATA_QUALITY"
-ANALYSES = (DATA_QUALITY, "MODEL_QUALITY", "MODEL_BIAS")
+ANALYSES = (DATA_QUALITY, "MODEL_QUALITY", "MODEL_BIAS", "MODEL_EXPLAINABILITY")
 INFERENCE_ID = "SageMakerInferenceId"
 """The column that batch transform adds to its output where it is asked for ids (GenerateInferenceId)."""
 SCRIPTS = ("record_preprocessor_script", "post_analytics_processor_script")

@@ -3,11 +3,12 @@
 Names and meanings are those of Model Monitor's own containers. Of data quality: `feature_data_<name>` (of numbers, as a set
 of statistics), `feature_non_null_<name>` (completeness, 0 to 1) and `feature_baseline_drift_<name>` (the drift distance, 0
 to 1). Of model quality: the metric's own name (`accuracy`, `rmse`). Of bias: `bias_metric_<name>`, with the facet and the
-label as dimensions. SageMaker sends what lies in /opt/ml/output/metrics/cloudwatch; this module sends nothing.
+label as dimensions. Of attributions: `feature_<name>` and `ExpectedValue`. SageMaker sends what lies in
+/opt/ml/output/metrics/cloudwatch; this module sends nothing.
 
 Source: https://docs.aws.amazon.com/sagemaker/latest/dg/model-monitor-interpreting-cloudwatch.html,
-.../model-monitor-byoc-cloudwatch.html, .../model-monitor-model-quality-metrics.html and
-.../clarify-model-monitor-bias-drift-cw.html
+.../model-monitor-byoc-cloudwatch.html, .../model-monitor-model-quality-metrics.html,
+.../clarify-model-monitor-bias-drift-cw.html and .../clarify-feature-attribute-drift-cw.html
 """
 
 from __future__ import annotations
@@ -93,6 +94,14 @@ def of_bias(found: Sequence[FacetBias]) -> Iterator[Metric]:
             for judged in metrics:
                 if judged.bias.measure is not None:
                     yield Metric(f"bias_metric_{judged.bias.name}", judged.bias.measure.value, dimensions)
+
+
+def of_attributions(values: Mapping[str, float], expected: float, label: str) -> Iterator[Metric]:
+    """Attributions': of each feature, and the mean score of the background."""
+    common = {"ExplainabilityMethod": "KernelShap", "Label": label}
+    for name, value in values.items():
+        yield Metric(f"feature_{name}", value, {**common, "ValueType": "GlobalShapValues"})
+    yield Metric("ExpectedValue", expected, {**common, "ValueType": "ExpectedValue"})
 
 
 def _row(metric: Metric, time: str, dimensions: Mapping[str, str]) -> dict[str, Any]:

@@ -58,5 +58,8 @@ def features_of(cells: Cells, attribute: str | None, names: Sequence[str]) -> di
 def column_of(attribute: str) -> str:
     """A JSONPath or JMESPath of names and indexes as the name that `payload` gives its cell."""
     path = INDEX.sub(r".\1", attribute.removeprefix("$").replace("[*]", "")).strip(".")
-    wrapper, _, rest = path.partition(".")
-    return rest if wrapper in WRAPPERS and rest and not rest.isdecimal() else path
+    wrapper, *rest = path.split(".")
+    if wrapper not in WRAPPERS or not rest:
+        return path
+    # `payload` makes a row of each element of the wrapper's list: which one is no part of a cell's name.
+    return ".".join(rest[1:] if rest[0].isdecimal() and len(rest) > 1 else rest)

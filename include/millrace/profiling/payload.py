@@ -2,7 +2,8 @@
 
 CSV gives a row a line, its cells without names. JSON gives one row for an object (nested members as `a.b`, lists as `a.0`),
 one for a list of scalars, and one for each element of a list of lists or objects; `{"instances": [...]}` and
-`{"predictions": [...]}` stand for their lists. Empty cells and JSON's null and NaN are missing values.
+`{"predictions": [...]}` stand for their lists. JSON lines are read as their documents, one after the other. Empty cells and
+JSON's null and NaN are missing values.
 
 What it does not do: it knows nothing of files (`capture`, `json_dataset`) and gives no types (`typed_rows`).
 """
@@ -62,6 +63,9 @@ def _json_rows(text: str) -> list[Cells]:
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
+        lines = [line for line in text.splitlines() if line.strip()]
+        if len(lines) > 1:
+            return [row for line in lines for row in _json_rows(line)]
         raise PayloadError(f"the payload is not JSON: {error}") from error
     if isinstance(document, dict) and len(document) == 1:
         name, value = next(iter(document.items()))

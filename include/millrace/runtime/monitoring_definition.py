@@ -34,8 +34,6 @@ class DefinitionKind:
     """The files that a baselining job writes, by what they are to a job: constraints, statistics."""
     needs_truth: bool
     """Whether it holds predictions against ground truth."""
-    is_analyzed: bool
-    """Whether the analyzer does it; a schedule of a kind that it does not do is refused."""
 
     @property
     def prefix(self) -> str:
@@ -51,7 +49,6 @@ KINDS = {
             analysis="DATA_QUALITY",
             baseline={"constraints": "constraints.json", "statistics": "statistics.json"},
             needs_truth=False,
-            is_analyzed=True,
         ),
         DefinitionKind(
             monitoring_type="ModelQuality",
@@ -59,7 +56,6 @@ KINDS = {
             analysis="MODEL_QUALITY",
             baseline={"constraints": "constraints.json"},
             needs_truth=True,
-            is_analyzed=True,
         ),
         DefinitionKind(
             monitoring_type="ModelBias",
@@ -67,7 +63,6 @@ KINDS = {
             analysis="MODEL_BIAS",
             baseline={"constraints": "analysis.json"},
             needs_truth=True,
-            is_analyzed=True,
         ),
         DefinitionKind(
             monitoring_type="ModelExplainability",
@@ -75,7 +70,6 @@ KINDS = {
             analysis="MODEL_EXPLAINABILITY",
             baseline={"constraints": "analysis.json"},
             needs_truth=False,
-            is_analyzed=False,
         ),
     )
 }

@@ -17,6 +17,7 @@ MODULES: Mapping[str, str] = {
     "DATA_QUALITY": "data_quality",
     "MODEL_QUALITY": "model_quality",
     "MODEL_BIAS": "bias",
+    "MODEL_EXPLAINABILITY": "explainability",
 }
 """By `analysis_type`. The keys are `container_contract.ANALYSES`."""
 

@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> None:
             rows = read_batches(options.baseline, reading(options))
             baseline = attribution.totals(rows)
     drift = attribution.compare(baseline, window, confidence=options.confidence, least_ndcg=options.least_ndcg)
-    attribution_file.write_analysis(options.output, drift)
+    attribution_file.write_analysis(options.output, {f.name: f.now.value for f in drift.features}, drift)
     attribution_file.write_violations(options.output, drift, options.least_ndcg)
     page.write_page(options.output, attribution_report.page_of(drift, options.least_ndcg, options.confidence))
     verdict = verdict_of(drift, options.least_ndcg, made_here=bool(options.predict))

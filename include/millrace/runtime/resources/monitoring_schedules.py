@@ -111,11 +111,6 @@ class MonitoringSchedules:
         """
         config = params["MonitoringScheduleConfig"]
         definition = monitoring_definition.scheduled(config, self._database)
-        if not definition.type.is_analyzed:
-            raise ValidationException(
-                f"{operation}: a schedule of MonitoringType {definition.type.monitoring_type} is not offered by the "
-                "Millrace runtime yet (AWS takes it): its analyzer does not do it"
-            )
         monitoring_definition.check(operation, definition)
         due = self._next(config)
         schedule_times.window_of(config, definition.source, due)
