@@ -10,6 +10,7 @@ from tests.runtime.jobs import CLUSTER, Jobs
 from tests.runtime.process import ROLE, until
 
 ANALYZER = "156813124566.dkr.ecr.us-east-1.amazonaws.com/sagemaker-model-monitor-analyzer"
+CLARIFY = "205585389593.dkr.ecr.us-east-1.amazonaws.com/sagemaker-clarify-processing:1.0"
 HOURLY = "cron(0 * ? * * *)"
 INPUT, OUTPUT = "/opt/ml/processing/input/data", "/opt/ml/processing/output"
 

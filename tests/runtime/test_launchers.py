@@ -36,6 +36,8 @@ def test_local_images_serve_every_use(image: str, use: Use) -> None:
         (f"{ECR}/huggingface-pytorch-training:2.1", "process", "pytorch-training"),
         (f"{ECR}/pytorch-inference:2.6-cpu-py312", "serve", "pytorch-inference"),
         (f"{ECR}/sagemaker-scikit-learn:1.2-1-cpu-py3", "process", "scikit-learn"),
+        (f"{ECR}/sagemaker-model-monitor-analyzer", "process", "model-monitor-analyzer"),
+        (f"{ECR}/sagemaker-clarify-processing:1.0", "process", "model-monitor-analyzer"),
         ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/millrace-jobs", "train", "millrace-jobs"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 
 from tests.runtime.jobs import Jobs
 from tests.runtime.process import RuntimeProcess, running, until
-from tests.runtime.schedules import INPUT, Schedules, definition_of, suggest_baseline
+from tests.runtime.schedules import CLARIFY, INPUT, Schedules, definition_of, suggest_baseline
 from tests.runtime.test_data_capture import capture, when_captured
 from tests.runtime.test_endpoints import Endpoint
 
@@ -181,7 +181,7 @@ def test_bias_of_an_endpoint_by_clarifys_configuration(
         "EndpointInput": {"EndpointName": endpoint.name, "LocalPath": INPUT, "InferenceAttribute": "0"},
         "GroundTruthS3Input": {"S3Uri": put_truth(jobs, ids, right(rows, 7, 0.05), f"truth/{name}")},
     }
-    application = {"ConfigUri": bias_config}
+    application = {"ImageUri": CLARIFY, "ConfigUri": bias_config}
     defined = definition_of("ModelBias", jobs, source, f"s3://bucket/{name}", bias_baseline, application)
     schedule = schedules.create(defined, "NOW", kind="ModelBias", **WINDOW)
     (execution,) = schedules.ended(schedule)
@@ -221,7 +221,7 @@ def explain(schedules: Schedules, endpoint: Endpoint, name: str, config: str, ba
     """Schedule the explanation of what the endpoint was asked, now; the schedule's name."""
     ask(endpoint, draw(50, 8), name)
     source = {"EndpointInput": {"EndpointName": endpoint.name, "LocalPath": INPUT, "ProbabilityAttribute": "1"}}
-    application = {"ConfigUri": config}
+    application = {"ImageUri": CLARIFY, "ConfigUri": config}
     kind = "ModelExplainability"
     defined = definition_of(kind, schedules.jobs, source, f"s3://bucket/{name}", baseline, application)
     return schedules.create(defined, "NOW", kind=kind, **WINDOW)

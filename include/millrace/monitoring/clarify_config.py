@@ -39,8 +39,8 @@ class FacetConfig:
 class BiasConfig:
     """Whose outcomes are compared."""
 
-    features: tuple[str, ...]
-    """Names of the dataset's columns without its label, by position; empty where the data name them."""
+    headers: tuple[str, ...]
+    """Names of the dataset's columns, by position; empty where the data name them."""
     label: str
     favourable: tuple[Value, ...]
     """Labels, or a threshold."""
@@ -48,6 +48,15 @@ class BiasConfig:
     group: str | None
     metrics: frozenset[str]
     """The metrics that are asked for."""
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The headers without the label."""
+        return tuple(name for name in self.headers if name != self.label)
+
+    @property
+    def needs_predictions(self) -> bool:
+        return not self.metrics.isdisjoint(METHODS["post_training_bias"])
 
 
 def read_bias(path: Path) -> BiasConfig:
@@ -58,22 +67,19 @@ def read_bias(path: Path) -> BiasConfig:
     """
     document = read_document(path)
     headers = headers_of(document)
-    if not headers and isinstance(document.get("label", None).value, int):
-        headers_or_positions: Sequence[str] = _positions(document["label"].count())
-    else:
-        headers_or_positions = headers
-    label = _column(needed(document, "label", "the column of the label"), headers_or_positions)
+    columns = headers or _positions(document)
+    label = _column(needed(document, "label", "the column of the label"), columns)
     favourable = _values(needed(document, "label_values_or_threshold", "which labels are favourable"))
     facets = needed(document, "facet", "the sensitive columns").items()
     if not facets or not favourable:
         empty = "facet" if not facets else "label_values_or_threshold"
         raise FormatError(f"{document.where}.{empty} is an empty list; name one at least")
     return BiasConfig(
-        features=tuple(name for name in headers if name != label),
+        headers=headers,
         label=label,
         favourable=favourable,
-        facets=tuple(_facet(facet, headers_or_positions) for facet in facets),
-        group=_column(document["group_variable"], headers_or_positions) if document.has("group_variable") else None,
+        facets=tuple(_facet(facet, columns) for facet in facets),
+        group=_column(document["group_variable"], columns) if document.has("group_variable") else None,
         metrics=frozenset(_metrics(document)),
     )
 
@@ -86,8 +92,16 @@ def headers_of(document: Field) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _positions(label: int) -> list[str]:
+def label_of(document: Field, headers: Sequence[str]) -> str | None:
+    """The column of the label; None where none is named."""
+    return _column(document["label"], headers) if document.has("label") else None
+
+
+def _positions(document: Field) -> Sequence[str]:
     """Names for the columns of a dataset without headers: captured lines lack its label, and number the others on."""
+    label = document.get("label", None).value
+    if not isinstance(label, int):
+        return ()
     return [f"_c{index - (index > label)}" if index != label else "label" for index in range(MAX_NAMES)]
 
 

@@ -86,6 +86,8 @@ class Contract:
     """The folder of ground truth; None where a dataset holds its labels itself."""
     config: Path | None
     """Clarify's analysis_config.json."""
+    asks_model: bool
+    """Whether predictions are asked of the model; a monitoring job has those that it gave."""
     positive_label: str
     """Of a binary classification. Our own variable."""
     least_labels: int | None
@@ -133,6 +135,7 @@ def read(environment: Mapping[str, str]) -> Contract:
         problem_type=environment.get("problem_type") or None,
         ground_truth=_optional_path(root, environment.get("ground_truth_source")),
         config=_optional_path(root, environment.get("analysis_config")),
+        asks_model=False,
         positive_label=environment.get("positive_label") or "1",
         least_labels=_count(environment, "least_labels"),
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from millrace.monitoring.attribution_file import LABEL
-from millrace.monitoring.clarify_config import headers_of, needed
+from millrace.monitoring.clarify_config import headers_of, label_of, needed
 from millrace.profiling.errors import FormatError
 from millrace.profiling.untrusted_json import Field, read_document
 
@@ -48,8 +48,10 @@ class PredictorConfig:
 class ShapConfig:
     """How a model is explained."""
 
-    features: tuple[str, ...]
-    """Empty where the data name their columns."""
+    headers: tuple[str, ...]
+    """Names of the dataset's columns, by position; empty where the data name them."""
+    label: str | None
+    """A column that is no feature, in a dataset that holds its labels."""
     baseline: tuple[Any, ...] | str | None
     """What a feature's absence means: rows, the URI of them, or None for a sample of the window."""
     samples: int
@@ -57,6 +59,11 @@ class ShapConfig:
     logit: bool
     """Whether attributions are of log-odds."""
     predictor: PredictorConfig
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The headers without the label."""
+        return tuple(name for name in self.headers if name != self.label)
 
 
 def read_shap(path: Path) -> ShapConfig:
@@ -67,14 +74,25 @@ def read_shap(path: Path) -> ShapConfig:
     """
     document = read_document(path)
     shap = needed(needed(document, "methods", "how to explain: shap"), "shap", "how to explain")
+    headers = headers_of(document)
     return ShapConfig(
-        features=headers_of(document),
+        headers=headers,
+        label=label_of(document, headers),
         baseline=_baseline(shap),
         samples=int(shap.get("num_samples", SAMPLES).number(low=1, high=MAX_SAMPLES)),
         aggregate=shap.get("agg_method", MEAN_ABS).text(one_of=AGGREGATES),
         logit=shap.get("use_logit", False).boolean(),
-        predictor=_predictor(needed(document, "predictor", "which model to ask")),
+        predictor=predictor_of(document),
     )
+
+
+def read_predictor(path: Path) -> PredictorConfig:
+    """The model to ask.
+
+    Raises:
+        FormatError: the file is missing, or names no model.
+    """
+    return predictor_of(read_document(path))
 
 
 def _baseline(shap: Field) -> tuple[Any, ...] | str | None:
@@ -89,8 +107,12 @@ def _baseline(shap: Field) -> tuple[Any, ...] | str | None:
     return rows
 
 
-def _predictor(predictor: Field) -> PredictorConfig:
-    content_type = predictor.get("content_type", CSV).text(one_of=CONTENT_TYPES)
+def predictor_of(document: Field) -> PredictorConfig:
+    """The section `predictor`; its content type is the dataset's unless it says another."""
+    predictor = needed(document, "predictor", "which model to ask")
+    dataset_type = document.get("dataset_type", CSV).value
+    default = dataset_type if dataset_type in CONTENT_TYPES else CSV
+    content_type = predictor.get("content_type", default).text(one_of=CONTENT_TYPES)
     template = predictor.get("content_template", PLACEHOLDER).text()
     if PLACEHOLDER not in template:
         raise FormatError(f"{predictor.where}.content_template is {template!r}; it must hold {PLACEHOLDER}")

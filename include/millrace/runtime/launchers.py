@@ -74,7 +74,8 @@ LAUNCHERS = (
     Launcher("pytorch-inference", re.compile(r"(huggingface-)?pytorch-inference.*"), frozenset({"serve"})),
     Launcher("scikit-learn", re.compile(r"sagemaker-scikit-learn.*"), frozenset({"train", "serve", "process"})),
     Launcher(
-        "model-monitor-analyzer", re.compile(r"sagemaker-model-monitor-analyzer"), frozenset({"process"}),
+        "model-monitor-analyzer", re.compile(r"sagemaker-(model-monitor-analyzer|clarify-processing)"),
+        frozenset({"process"}),
         programs={"process": (PYTHON, "-P", f"{BUILT_IN}/monitoring/analyzer.py")},
     ),
 )  # fmt: skip

@@ -5,7 +5,9 @@ prediction is what it answered, and the label is the ground truth that has come;
 holds all three in its rows. A window with too few labels, or without a row of one side of a facet, is not measured, and the
 ExitMessage says so.
 
-What it does not do: it does not ask the model (Clarify's baselining job does, with a shadow endpoint).
+A monitoring job has the answers that the model gave. Clarify's own job has none, and asks it through a shadow endpoint.
+
+What it does not do: it takes no probabilities of several classes.
 
 Sources: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-config-json-monitor-bias-parameters.html and
 .../clarify-model-monitor-bias-drift-violations.html
@@ -14,13 +16,14 @@ Sources: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-config-json-mon
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pyarrow as pa
 
 from millrace.job_exit import InputError
 from millrace.monitoring import bias_file, bias_judgement, exit_message, ground_truth, metrics_file
+from millrace.monitoring.asked_records import AskedRecords
 from millrace.monitoring.baseline_folder import under_its_name
 from millrace.monitoring.bias_file import FacetBias
 from millrace.monitoring.bias_report import BiasResult
@@ -31,14 +34,18 @@ from millrace.monitoring.facet_choice import choices_of, text_of
 from millrace.monitoring.facets import EmptyFacetError, Question
 from millrace.monitoring.ground_truth import Columns
 from millrace.monitoring.ground_truth_file import GroundTruthFile
+from millrace.monitoring.model_answers import ModelAnswers
 from millrace.monitoring.monitored_records import MonitoredRecord, MonitoredRecords
 from millrace.monitoring.quality_judgement import LEAST_LABELS
 from millrace.monitoring.record_cells import features_of, find
+from millrace.monitoring.shadow_endpoint import client, shadow_endpoint
+from millrace.monitoring.shap_config import read_predictor
 from millrace.profiling.capture import PARTS
 from millrace.profiling.errors import DatasetError
 from millrace.profiling.payload import Cell
 from millrace.profiling.typed_rows import typed_batches
 
+Records = MonitoredRecords | AskedRecords
 PREDICTED = "_predicted"
 """A name that no feature is likely to have."""
 THRESHOLD = 0.5
@@ -50,10 +57,10 @@ def run(contract: Contract) -> None:
     if contract.config is None:
         raise InputError("analysis_config is missing; a bias analysis needs it (ConfigUri)")
     config = read_bias(contract.config)
-    records = MonitoredRecords(contract, parts=PARTS, names=config.features, as_text=[config.label])
-    rows = LabelledRows(contract, config, records)
-    labelled = list(rows)
-    if labelled and all(row[PREDICTED] is None for row in labelled):
+    with _records(contract, config) as records:
+        rows = LabelledRows(contract, config, records)
+        labelled = list(rows)
+    if config.needs_predictions and labelled and all(row[PREDICTED] is None for row in labelled):
         attribute = contract.attributes.inference or contract.attributes.probability
         raise DatasetError(
             f"no answer has a {attribute!r}; say where the prediction is with InferenceAttribute or ProbabilityAttribute"
@@ -75,6 +82,25 @@ def run(contract: Contract) -> None:
     exit_message.leave(sum(len(one.in_state(State.VIOLATED)) for one in found), notes)
 
 
+@contextmanager
+def _records(contract: Contract, config: BiasConfig) -> Iterator[Records]:
+    """The records with their answers: those that were given, or those of a shadow endpoint where there are none yet."""
+    names = config.features if contract.ground_truth else config.headers
+    records = MonitoredRecords(contract, parts=PARTS, names=names, as_text=[config.label])
+    if contract.config is None or not (contract.asks_model and config.needs_predictions):
+        yield records
+        return
+    predictor = read_predictor(contract.config)
+    with shadow_endpoint(client("sagemaker"), predictor, contract.schedule) as endpoint:
+        answers = ModelAnswers(client("sagemaker-runtime"), endpoint, predictor)
+        yield AskedRecords(records, answers, lambda record: _given_to_model(record, contract, config))
+
+
+def _given_to_model(record: MonitoredRecord, contract: Contract, config: BiasConfig) -> list[Cell]:
+    features = features_of(record.asked, contract.attributes.features, config.features)
+    return [cell for name, cell in features.items() if name != config.label]
+
+
 class LabelledRows:
     """The rows that have a label: the columns that are asked about, the label, and the prediction.
 
@@ -84,7 +110,7 @@ class LabelledRows:
         DatasetError: what is captured lacks a column.
     """
 
-    def __init__(self, contract: Contract, config: BiasConfig, records: MonitoredRecords) -> None:
+    def __init__(self, contract: Contract, config: BiasConfig, records: Records) -> None:
         self._contract = contract
         self._config = config
         self._records = records
@@ -113,7 +139,7 @@ class LabelledRows:
         return dict(zip(found.ids, found.values.to_pylist(), strict=True))
 
     def _own_label(self, record: MonitoredRecord) -> Cell:
-        return find(record.answered, self._contract.attributes.ground_truth or self._config.label)
+        return find(record.asked, self._contract.attributes.ground_truth or self._config.label)
 
     def _row(self, record: MonitoredRecord, label: Cell) -> Row:
         features = features_of(record.asked, self._contract.attributes.features, self._config.features)
@@ -123,8 +149,8 @@ class LabelledRows:
                 f"a record has no column {lacking[0]!r} (it has {', '.join(list(features)[:8])}); name the columns with "
                 "headers in the analysis configuration, or where they are with FeaturesAttribute"
             )
-        row = {name: features[name] for name in self._columns}
-        return row | {self._config.label: label, PREDICTED: self._prediction(record)}
+        row = {name: features[name] for name in self._columns} | {self._config.label: label}
+        return row | ({PREDICTED: self._prediction(record)} if self._config.needs_predictions else {})
 
     def _prediction(self, record: MonitoredRecord) -> Cell:
         """The predicted label; from a probability the first favourable label, or another."""
@@ -149,8 +175,9 @@ class LabelledRows:
 def _questions(config: BiasConfig, rows: Sequence[Row]) -> list[Question]:
     """One for each facet."""
     (label,) = choices_of(config.label, config.favourable, [row[config.label] for row in rows])
+    prediction = PREDICTED if config.needs_predictions else None
     return [
-        Question(facet=facet, label=label, prediction=PREDICTED, group=config.group)
+        Question(facet=facet, label=label, prediction=prediction, group=config.group)
         for asked in config.facets
         for facet in choices_of(asked.column, asked.values, [row[asked.column] for row in rows])
     ]

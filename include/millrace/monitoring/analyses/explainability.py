@@ -70,7 +70,7 @@ def run(contract: Contract) -> None:
     if contract.config is None:
         raise InputError("analysis_config is missing; an explainability analysis needs it (ConfigUri)")
     config = read_shap(contract.config)
-    records = MonitoredRecords(contract, parts=(INPUT,), names=config.features)
+    records = MonitoredRecords(contract, parts=(INPUT,), names=config.headers)
     known = _known(contract)
     explained = _explain(contract, config, _sample(_features(records, contract, config)))
     drift = attribution.compare(known, explained.totals) if known is not None else None
@@ -96,7 +96,8 @@ def _features(records: MonitoredRecords, contract: Contract, config: ShapConfig)
                 f"a record has no feature {lacking[0]!r} (it has {', '.join(list(row)[:8])}); name every feature in headers "
                 "and where they are with FeaturesAttribute"
             )
-        yield {name: row[name] for name in config.features} if config.features else row
+        wanted = config.features or [name for name in row if name != config.label]
+        yield {name: row[name] for name in wanted}
 
 
 def _sample(rows: Iterable[Row]) -> list[Row]:
