@@ -18,7 +18,7 @@ from typing import Any
 
 from millrace.monitoring.container_contract import Contract
 from millrace.monitoring.contract_dataset import open_batches
-from millrace.monitoring.record_cells import find
+from millrace.monitoring.record_cells import column_of, find
 from millrace.profiling.capture import INPUT, OUTPUT, Capture
 from millrace.profiling.errors import DatasetError
 from millrace.profiling.payload import Cell, Cells
@@ -42,7 +42,7 @@ class MonitoredRecords:
     Args:
         parts: what is needed of captured lines.
         names: of columns of files that have none, by position.
-        as_text: columns of files that hold text even where it looks like numbers.
+        as_text: attributes that in files hold text even where it looks like numbers.
 
     Raises:
         DatasetError: the endpoint does not capture a part that is needed.
@@ -65,7 +65,7 @@ class MonitoredRecords:
         self._contract = contract
         self._parts = parts
         self._names = names
-        self._as_text = {contract.attributes.inference_id, *as_text}
+        self._as_text = {_column(attribute, names) for attribute in (contract.attributes.inference_id, *as_text)}
         self.unreadable = Unreadable()
         self.rows = 0
 
@@ -105,6 +105,13 @@ def key_of(event_id: str, index: int, count: int) -> str:
     ('a', 'a[1/2]')
     """
     return event_id if count == 1 else f"{event_id}[{index + 1}/{count}]"
+
+
+def _column(attribute: str, names: Sequence[str]) -> str:
+    """The column of a file that an attribute means; a position counts in files without a header."""
+    if not attribute.isdecimal():
+        return column_of(attribute)
+    return names[int(attribute)] if int(attribute) < len(names) else f"_c{attribute}"
 
 
 def _cell(value: Any) -> Cell:

@@ -62,7 +62,9 @@ class ShapConfig:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The headers without the label."""
+        """The headers without the label's: of JSON, where a path names the label, the last one."""
+        if self.label is not None and self.label not in self.headers:
+            return self.headers[:-1]
         return tuple(name for name in self.headers if name != self.label)
 
 

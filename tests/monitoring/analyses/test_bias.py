@@ -149,6 +149,25 @@ def test_probability_of_json_answers_and_features_in_a_list(tmp_path: Path) -> N
     assert measured["DPPL"] == pytest.approx(shares[0] - shares[1])
 
 
+def test_label_with_a_threshold_is_held_against_the_predicted_number(tmp_path: Path) -> None:
+    put_config(tmp_path, facet=[ASKED["facet"][0]], label_values_or_threshold=[0.5])
+    loans = draw(300, 8)
+    answers = [round(0.6 * loan[3] + n / 10_000, 4) for n, loan in enumerate(loans)]
+    lines = (
+        line(f"{r},{age},{i}", str(answer), inference_id=str(n))
+        for n, ((r, age, i, *_), answer) in enumerate(zip(loans, answers, strict=True))
+    )
+    put(tmp_path, f"{SOURCE}/a.jsonl", lines)
+    put(tmp_path, f"{TRUTH}/a.jsonl", (truth(str(n), str(loan[4] / 2 + 0.25)) for n, loan in enumerate(loans)))
+    ended = analyze(tmp_path, **MODEL_BIAS, **{**LABELLED, "inference_attribute": ""})
+    assert ended.returncode == 0, ended.stderr
+    section = written(tmp_path, "analysis.json")["post_training_bias_metrics"]
+    assert section["label_value_or_threshold"] == "(0.5, +inf)"
+    measured = {metric["name"]: metric["value"] for metric in section["facets"]["region"][0]["metrics"]}
+    shares = [np.mean([p for r, *_, p, _ in loans if (r == "islands") is side]) for side in (False, True)]
+    assert measured["DPPL"] == pytest.approx(shares[0] - shares[1])
+
+
 def test_window_without_a_facet_or_without_labels_is_not_measured_and_says_so(tmp_path: Path, baseline: Path) -> None:
     put_config(tmp_path)
     put_window(tmp_path, [loan for loan in draw(600, 5) if loan[0] == "north"])
@@ -158,6 +177,9 @@ def test_window_without_a_facet_or_without_labels_is_not_measured_and_says_so(tm
     facets = written(tmp_path, "analysis.json")["post_training_bias_metrics"]["facets"]
     assert {metric["value"] for metric in facets["region"][0]["metrics"]} == {None}
     assert any(metric["value"] for metric in facets["age"][0]["metrics"])
+    put_config(tmp_path, methods={"post_training_bias": {"methods": ["DI"]}})
+    ended = analyze(tmp_path, **MODEL_BIAS, **LABELLED)
+    assert "region in islands was not measured" in message(tmp_path), ended.stderr
     put_window(tmp_path, draw(300, 6), labelled=40)
     ended = analyze(tmp_path, **MODEL_BIAS, **LABELLED)
     assert ended.returncode == 0, ended.stderr

@@ -133,8 +133,8 @@ def test_outputs_of_batch_transform_have_their_ids_in_a_column(tmp_path: Path) -
 
 def test_several_classes_by_position_in_files_without_a_header(tmp_path: Path) -> None:
     names = ["red", "green", "blue"]
-    put(tmp_path, f"{SOURCE}/a.csv", (f"{names[n % 3]},{n}" for n in range(150)))
-    put(tmp_path, f"{TRUTH}/a.jsonl", (truth(str(n), names[n % 3 if n < 120 else 0]) for n in range(150)))
+    put(tmp_path, f"{SOURCE}/a.csv", (f"{names[n % 3]},{n:04}" for n in range(150)))
+    put(tmp_path, f"{TRUTH}/a.jsonl", (truth(f"{n:04}", names[n % 3 if n < 120 else 0]) for n in range(150)))
     ended = analyze(
         tmp_path, analysis_type="MODEL_QUALITY", problem_type="MulticlassClassification", **LABELLED,
         dataset_format='{"csv": {"header": false}}', inference_attribute="0", inference_id_attribute="1",

@@ -22,7 +22,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from millrace.job_exit import InputError
-from millrace.monitoring import bias_file, bias_judgement, exit_message, ground_truth, metrics_file
+from millrace.monitoring import bias_file, bias_judgement, exit_message, metrics_file
 from millrace.monitoring.asked_records import AskedRecords
 from millrace.monitoring.baseline_folder import under_its_name
 from millrace.monitoring.bias_file import FacetBias
@@ -30,27 +30,18 @@ from millrace.monitoring.bias_report import BiasResult
 from millrace.monitoring.certainty import State
 from millrace.monitoring.clarify_config import BiasConfig, read_bias
 from millrace.monitoring.container_contract import Contract
-from millrace.monitoring.facet_choice import choices_of, text_of
-from millrace.monitoring.facets import EmptyFacetError, Question
-from millrace.monitoring.ground_truth import Columns
-from millrace.monitoring.ground_truth_file import GroundTruthFile
+from millrace.monitoring.facet_choice import choices_of
+from millrace.monitoring.facets import Choice, EmptyFacetError, Question
+from millrace.monitoring.labelled_rows import PREDICTED, LabelledRows, Records, Row, with_predictions
 from millrace.monitoring.model_answers import ModelAnswers
 from millrace.monitoring.monitored_records import MonitoredRecord, MonitoredRecords
 from millrace.monitoring.quality_judgement import LEAST_LABELS
-from millrace.monitoring.record_cells import features_of, find
+from millrace.monitoring.record_cells import features_of
 from millrace.monitoring.shadow_endpoint import client, shadow_endpoint
 from millrace.monitoring.shap_config import read_predictor
 from millrace.profiling.capture import PARTS
-from millrace.profiling.errors import DatasetError
 from millrace.profiling.payload import Cell
 from millrace.profiling.typed_rows import typed_batches
-
-Records = MonitoredRecords | AskedRecords
-PREDICTED = "_predicted"
-"""A name that no feature is likely to have."""
-THRESHOLD = 0.5
-"""Clarify's, of a probability."""
-Row = dict[str, Cell]
 
 
 def run(contract: Contract) -> None:
@@ -60,20 +51,18 @@ def run(contract: Contract) -> None:
     with _records(contract, config) as records:
         rows = LabelledRows(contract, config, records)
         labelled = list(rows)
-    if config.needs_predictions and labelled and all(row[PREDICTED] is None for row in labelled):
-        attribute = contract.attributes.inference or contract.attributes.probability
-        raise DatasetError(
-            f"no answer has a {attribute!r}; say where the prediction is with InferenceAttribute or ProbabilityAttribute"
-        )
     least = LEAST_LABELS if contract.least_labels is None else contract.least_labels
     print(f"{records.rows} predictions, of which {len(labelled)} have a label")
     notes = []
     if len(labelled) < least:
         notes = [f"Not measured: {len(labelled):,} of {records.rows:,} predictions have a label; {least:,} are needed."]
         labelled = []
+    label = _label(config, labelled)
+    if config.needs_predictions:
+        labelled = with_predictions(labelled, label, contract)
     baseline = under_its_name(contract.constraints, bias_file.ANALYSIS) if contract.constraints else nullcontext()
     with baseline as folder:
-        found = [_judged(question, labelled, config, folder) for question in _questions(config, labelled)]
+        found = [_judged(question, labelled, config, folder) for question in _questions(config, label, labelled)]
     bias_judgement.write_results(contract.output, found)
     metrics_file.write_metrics(contract, metrics_file.of_bias(found))
     notes += _notes(found, has_baseline=contract.constraints is not None)
@@ -101,80 +90,14 @@ def _given_to_model(record: MonitoredRecord, contract: Contract, config: BiasCon
     return [cell for name, cell in features.items() if name != config.label]
 
 
-class LabelledRows:
-    """The rows that have a label: the columns that are asked about, the label, and the prediction.
-
-    The first prediction of a label is taken, and the last label of an id.
-
-    Raises:
-        DatasetError: what is captured lacks a column.
-    """
-
-    def __init__(self, contract: Contract, config: BiasConfig, records: Records) -> None:
-        self._contract = contract
-        self._config = config
-        self._records = records
-        attributes = contract.attributes
-        self.truth = GroundTruthFile(contract.ground_truth, attributes.ground_truth) if contract.ground_truth else None
-        self.labels = 0
-        named = [facet.column for facet in config.facets] + ([config.group] if config.group else [])
-        self._columns = list(dict.fromkeys(named))
-
-    def __iter__(self) -> Iterator[Row]:
-        labels = self._labels_by_key()
-        for record in self._records:
-            label = labels.pop(record.key or "", None) if labels is not None else self._own_label(record)
-            if label is not None:
-                yield self._row(record, label)
-
-    def _labels_by_key(self) -> dict[str, Cell] | None:
-        """None where each row holds its label."""
-        truth = self.truth
-        if truth is None:
-            return None
-        columns = Columns(inference_id="id", label="label")
-        read = lambda: ({"id": key, "label": label} for key, label in truth)  # noqa: E731
-        found = ground_truth.read_labels(typed_batches(read, as_text=columns.text), columns)
-        self.labels = len(found.ids)
-        return dict(zip(found.ids, found.values.to_pylist(), strict=True))
-
-    def _own_label(self, record: MonitoredRecord) -> Cell:
-        return find(record.asked, self._contract.attributes.ground_truth or self._config.label)
-
-    def _row(self, record: MonitoredRecord, label: Cell) -> Row:
-        features = features_of(record.asked, self._contract.attributes.features, self._config.features)
-        lacking = [name for name in self._columns if name not in features]
-        if lacking:
-            raise DatasetError(
-                f"a record has no column {lacking[0]!r} (it has {', '.join(list(features)[:8])}); name the columns with "
-                "headers in the analysis configuration, or where they are with FeaturesAttribute"
-            )
-        row = {name: features[name] for name in self._columns} | {self._config.label: label}
-        return row | ({PREDICTED: self._prediction(record)} if self._config.needs_predictions else {})
-
-    def _prediction(self, record: MonitoredRecord) -> Cell:
-        """The predicted label; from a probability the first favourable label, or another."""
-        attributes = self._contract.attributes
-        if attributes.inference is not None:
-            return find(record.answered, attributes.inference)
-        share = find(record.answered, attributes.probability or "0")
-        if share is None:
-            return None
-        threshold = self._contract.probability_threshold
-        favourable = self._config.favourable[0]
-        try:
-            is_favourable = float(share) > (THRESHOLD if threshold is None else threshold)
-        except ValueError as error:
-            raise DatasetError(
-                f"a record's probability is {share!r}; name the predicted label with InferenceAttribute, or the probability "
-                "with ProbabilityAttribute"
-            ) from error
-        return text_of(favourable) if is_favourable else f"not {text_of(favourable)}"
-
-
-def _questions(config: BiasConfig, rows: Sequence[Row]) -> list[Question]:
-    """One for each facet."""
+def _label(config: BiasConfig, rows: Sequence[Row]) -> Choice:
+    """The favourable labels."""
     (label,) = choices_of(config.label, config.favourable, [row[config.label] for row in rows])
+    return label
+
+
+def _questions(config: BiasConfig, label: Choice, rows: Sequence[Row]) -> list[Question]:
+    """One for each facet."""
     prediction = PREDICTED if config.needs_predictions else None
     return [
         Question(facet=facet, label=label, prediction=prediction, group=config.group)
@@ -200,7 +123,7 @@ def _notes(found: Sequence[FacetBias], *, has_baseline: bool) -> list[str]:
     for one in found:
         facet = one.question.facet
         if not isinstance(one, BiasResult):
-            notes.append(f"{facet.column} in {facet.words} was not measured: {one.pre[0].bias.error}.")
+            notes.append(f"{facet.column} in {facet.words} was not measured: {(*one.pre, *one.post)[0].bias.error}.")
         elif has_baseline and not one.judged:
             notes.append(f"The baseline says nothing of {facet.column} in {facet.words}.")
     return notes

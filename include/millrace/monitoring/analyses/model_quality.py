@@ -27,7 +27,7 @@ from millrace.monitoring.model_quality_file import CONSTRAINTS
 from millrace.monitoring.model_quality_report import QualityResult
 from millrace.monitoring.monitored_records import MonitoredRecords
 from millrace.monitoring.quality_judgement import LEAST_LABELS, QualityQuestion
-from millrace.monitoring.record_cells import column_of, find
+from millrace.monitoring.record_cells import find
 from millrace.profiling.errors import DatasetError
 from millrace.profiling.payload import Cell
 from millrace.profiling.typed_rows import typed_batches
@@ -41,7 +41,7 @@ THRESHOLD = 0.5
 def run(contract: Contract) -> None:
     question = question_of(contract)
     attributes = contract.attributes
-    records = MonitoredRecords(contract, as_text=_text_columns(attributes, question.problem))
+    records = MonitoredRecords(contract, as_text=_names_of_classes(attributes, question.problem))
     truth = GroundTruthFile(contract.ground_truth, attributes.ground_truth) if contract.ground_truth else None
     joined = _join(records, truth, attributes, question)
     baseline = under_its_name(contract.constraints, CONSTRAINTS) if contract.constraints else nullcontext()
@@ -81,10 +81,10 @@ def question_of(contract: Contract) -> QualityQuestion:
     )
 
 
-def _text_columns(attributes: Attributes, problem: ProblemType) -> list[str]:
-    """The columns of files that hold names of classes, even where these look like numbers."""
+def _names_of_classes(attributes: Attributes, problem: ProblemType) -> list[str]:
+    """What holds names of classes, even where these look like numbers."""
     named = [] if problem is ProblemType.REGRESSION else [attributes.inference, attributes.ground_truth]
-    return [f"_c{name}" if name.isdecimal() else column_of(name) for name in named if name]
+    return [name for name in named if name]
 
 
 def _join(
