@@ -20,6 +20,7 @@ from tests.runtime.schedules import (
     Schedules,
     batch,
     definition,
+    definition_of,
     request_of,
     table,
 )
@@ -240,6 +241,15 @@ def test_other_kinds_are_kept_as_they_were_given(schedules: Schedules, kind: str
     describe = getattr(schedules.sagemaker, f"describe_{SNAKE[kind]}_job_definition")
     described = describe(JobDefinitionName=request["JobDefinitionName"])
     assert {member: described[member] for member in request} == request
+
+
+def test_features_are_left_out_of_data_quality_only(schedules: Schedules) -> None:
+    source = batch("s3://bucket/a")
+    source["BatchTransformInput"]["ExcludeFeaturesAttribute"] = "size"
+    schedules.define(source, "s3://bucket/b")
+    application, truth = OTHERS["ModelBias"]
+    with pytest.raises(botocore.exceptions.ClientError, match="ExcludeFeaturesAttribute is not offered"):
+        definition_of("ModelBias", schedules.jobs, source | truth, "s3://bucket/b", {}, application)
 
 
 def test_schedule_that_needs_ground_truth_takes_no_inline_definition(schedules: Schedules) -> None:

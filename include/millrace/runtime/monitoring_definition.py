@@ -80,6 +80,8 @@ SOURCE_OFFERED = (
 )  # fmt: skip
 OF_A_MODEL = ("FeaturesAttribute", "InferenceAttribute", "ProbabilityAttribute", "ProbabilityThresholdAttribute")
 """Members of an input that say something of the model, which data quality does not look at."""
+OF_DATA = ("ExcludeFeaturesAttribute",)
+"""What data quality alone looks at: the other kinds are told which columns they need."""
 APPLICATION_OFFERED = (
     "ImageUri", "ContainerEntrypoint", "ContainerArguments", "Environment", "ConfigUri", "ProblemType",
 )  # fmt: skip
@@ -187,9 +189,9 @@ def check(operation: str, definition: Definition) -> None:
             f"{operation}: {definition.type.monitoring_type} needs a GroundTruthS3Input; a MonitoringJobDefinition inside "
             f"of a schedule has none: create a {definition.type.prefix}"
         )
-    of_model = () if definition.type.monitoring_type != "DataQuality" else OF_A_MODEL
+    of_others = OF_A_MODEL if definition.type.monitoring_type == "DataQuality" else OF_DATA
     source, path = definition.source, "BatchTransformInput." if definition.batch_input else "EndpointInput."
-    unless_offered(operation, source, [name for name in SOURCE_OFFERED if name not in of_model], path)
+    unless_offered(operation, source, [name for name in SOURCE_OFFERED if name not in of_others], path)
     unless_value(operation, f"{path}S3InputMode", source.get("S3InputMode"), ("File",))
     distribution = source.get("S3DataDistributionType")
     unless_value(operation, f"{path}S3DataDistributionType", distribution, ("FullyReplicated",))

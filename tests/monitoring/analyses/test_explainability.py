@@ -10,6 +10,9 @@ import pytest
 from tests.monitoring.analyses.tree import CAPTURED, SOURCE, analyze, message, put
 from tests.profiling.captured import line
 
+from millrace.monitoring.analyses import explainability
+from millrace.monitoring.endpoint_predictor import Row
+
 CONFIG = "processing/input/config/analysis_config.json"
 ASKED: dict[str, Any] = {
     "headers": ["size", "word"],
@@ -65,3 +68,11 @@ def test_what_cannot_be_used_is_one_clear_line(
     assert ended.returncode == 1
     assert why in message(tmp_path)
     assert "Traceback" not in ended.stderr
+
+
+def test_a_long_background_is_thinned_out_from_end_to_end() -> None:
+    rows: list[Row] = [{"size": n} for n in range(100)]
+    assert explainability._evenly(rows, 4) == [rows[0], rows[25], rows[50], rows[75]]
+    assert explainability._evenly(rows, 30) == rows[::4]
+    assert explainability._evenly(rows[:3], 50) == rows[:3]
+    assert explainability._evenly(rows, 0) == rows[:1]

@@ -48,6 +48,8 @@ from millrace.profiling.summary import Floats
 MAX_EXPLAINED = 500
 MAX_ASKED = 200_000
 """Rows that the model is asked about in one analysis, at most; fewer rows are explained where each needs more."""
+LEAST_EXPLAINED = 100
+"""A background is thinned out rather than fewer rows explained."""
 WINDOW_BACKGROUND = 10
 """Rows of the window that stand for an absent feature, where no baseline is named."""
 SEED = 20_170_705
@@ -118,7 +120,9 @@ def _sample(rows: Iterable[Row]) -> list[Row]:
 def _explain(contract: Contract, config: ShapConfig, rows: Sequence[Row]) -> Explained:
     codes = Codes(config.features or list(rows[0]))
     background, explained = _background(contract, config, rows, codes.features)
-    per_round = 2 * len(background) * (len(codes.features) + 1)
+    per_background = 2 * (len(codes.features) + 1)
+    background = _evenly(background, min(MAX_BACKGROUND, MAX_ASKED // (LEAST_EXPLAINED * per_background)))
+    per_round = len(background) * per_background
     rounds = max(1, config.samples // per_round)
     explained = explained[: max(1, min(MAX_EXPLAINED, MAX_ASKED // (rounds * per_round)))]
     matrix, absent = codes.encode(explained), codes.encode(background)
@@ -143,7 +147,13 @@ def _background(
         found = shap_baseline.fetched(client("s3"), given, contract.attributes.features, features)
     else:
         found = shap_baseline.given(given, contract.attributes.features, features)
-    return found[:MAX_BACKGROUND], rows[:MAX_EXPLAINED]
+    return found, rows[:MAX_EXPLAINED]
+
+
+def _evenly(rows: Sequence[Row], most: int) -> Sequence[Row]:
+    """At most so many rows, and one at least, from all over the list: a file may be sorted."""
+    step = -(-len(rows) // max(1, most))
+    return rows[::step]
 
 
 def _totals(found: Floats, features: Sequence[str], aggregate: str) -> Totals:
