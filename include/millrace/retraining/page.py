@@ -70,15 +70,12 @@ def _picture(records: Sequence[Record]) -> str:
         if (strip := make([record for record in records if record.kind == title[0]], x, bar))
     ]
     height = len(drawn) * (STRIP + GAP) + 36
-    parts = []
+    parts = [_mark(record, x(record), bar, height) for record in records if record.action in MARKS]
     for index, ((_, words), strip) in enumerate(drawn):
         top = index * (STRIP + GAP) + 24
         parts.append(
             f'<text class="title" x="{LEFT}" y="{top - 8}">{words}</text><g transform="translate(0 {top})">{strip}</g>'
         )
-    for record in records:
-        if record.action in MARKS:
-            parts.append(_mark(record, x(record), bar, height))
     labels = [records[0], records[len(records) // 2], records[-1]] if last > first else records[:1]
     for record, anchor in zip(labels, ("start", "middle", "end"), strict=False):
         parts.append(
