@@ -48,6 +48,14 @@ def test_columns_come_by_name_or_position(
     assert (found.label, found.facets[0].column, found.features) == (label, facet, features)
 
 
+def test_positions_count_the_label_where_a_row_holds_it(tmp_path: Path) -> None:
+    positions = {"headers": None, "label": 1, "facet": [{"name_or_index": 2}], "group_variable": 0}
+    found = clarify_config.read_bias(put(tmp_path, BIAS | positions), holds_label=True)
+    assert (found.label, found.facets[0].column, found.group) == ("_c1", "_c2", "_c0")
+    named = clarify_config.read_bias(put(tmp_path, BIAS), holds_label=True)
+    assert (named.columns, named.features) == (("feature_0", "target", "feature_1"), ("feature_0", "feature_1"))
+
+
 def test_values_and_metrics(tmp_path: Path) -> None:
     found = clarify_config.read_bias(put(tmp_path, BIAS))
     assert found.facets == (FacetConfig(column="feature_1", values=(1.0,)),)

@@ -41,6 +41,8 @@ class BiasConfig:
 
     headers: tuple[str, ...]
     """Names of the dataset's columns, by position; empty where the data name them."""
+    holds_label: bool
+    """Whether a row of the data holds its label."""
     label: str
     favourable: tuple[Value, ...]
     """Labels, or a threshold."""
@@ -55,19 +57,28 @@ class BiasConfig:
         return tuple(name for name in self.headers if name != self.label)
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of a row's cells, by position."""
+        return self.headers if self.holds_label else self.features
+
+    @property
     def needs_predictions(self) -> bool:
         return not self.metrics.isdisjoint(METHODS["post_training_bias"])
 
 
-def read_bias(path: Path) -> BiasConfig:
+def read_bias(path: Path, *, holds_label: bool = False) -> BiasConfig:
     """The configuration of a bias analysis.
+
+    Args:
+        holds_label: whether a row of the data holds its label, which then counts in positions; ground truth lies beside
+            rows without one.
 
     Raises:
         FormatError: the file is missing, or says not all of what a bias analysis needs.
     """
     document = read_document(path)
     headers = headers_of(document)
-    columns = headers or _positions(document)
+    columns = headers or (() if holds_label else _positions(document))
     label = _column(needed(document, "label", "the column of the label"), columns)
     favourable = _values(needed(document, "label_values_or_threshold", "which labels are favourable"))
     facets = needed(document, "facet", "the sensitive columns").items()
@@ -76,6 +87,7 @@ def read_bias(path: Path) -> BiasConfig:
         raise FormatError(f"{document.where}.{empty} is an empty list; name one at least")
     return BiasConfig(
         headers=headers,
+        holds_label=holds_label,
         label=label,
         favourable=favourable,
         facets=tuple(_facet(facet, columns) for facet in facets),
@@ -98,7 +110,7 @@ def label_of(document: Field, headers: Sequence[str]) -> str | None:
 
 
 def _positions(document: Field) -> Sequence[str]:
-    """Names for the columns of a dataset without headers: captured lines lack its label, and number the others on."""
+    """Names for the cells of rows that lack the label of the dataset they are named by: those after it move up."""
     label = document.get("label", None).value
     if not isinstance(label, int):
         return ()

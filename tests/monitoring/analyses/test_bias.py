@@ -212,3 +212,55 @@ def test_what_cannot_be_used_is_one_clear_line(
     assert ended.returncode == 1
     assert why in message(tmp_path)
     assert "Traceback" not in ended.stderr
+
+
+HEADERLESS = json.dumps({"csv": {"header": False}})
+ALONE: dict[str, Any] = {
+    "label": 0,
+    "facet": [{"name_or_index": 1, "value_or_threshold": ["islands"]}],
+    "group_variable": None,
+}
+"""Of a dataset of label, region and prediction."""
+
+
+def dpl(loans: Sequence[Loan]) -> float:
+    shares = [np.mean([y for r, *_, y in loans if (r == "islands") is side]) for side in (False, True)]
+    return float(shares[0] - shares[1])
+
+
+def measured(ml: Path, stage: str) -> dict[str, float]:
+    """The metrics of the only facet."""
+    ((entry,),) = written(ml, "analysis.json")[f"{stage}_training_bias_metrics"]["facets"].values()
+    return {metric["name"]: metric["value"] for metric in entry["metrics"]}
+
+
+@pytest.mark.parametrize("headers", [None, ["repaid", "region", "predicted"]])
+@pytest.mark.parametrize("attributes", [{}, {"ground_truth_attribute": "0"}])
+def test_baseline_of_files_without_a_header_line_counts_the_label_among_its_columns(
+    tmp_path: Path, headers: list[str] | None, attributes: dict[str, str]
+) -> None:
+    put_config(tmp_path, **{**ALONE, "headers": headers})
+    loans = draw(400, 9)
+    put(tmp_path, f"{SOURCE}/a.csv", (f"{y},{region},{p}" for region, _, _, p, y in loans))
+    ended = analyze(tmp_path, **MODEL_BIAS, dataset_format=HEADERLESS, inference_attribute="2", **attributes)
+    assert ended.returncode == 0, ended.stderr
+    assert measured(tmp_path, "pre")["DPL"] == pytest.approx(dpl(loans))
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"label": "paid"}, "Not measured: 0 of 400 predictions have a label; 100 are needed. A baseline needs labels"),
+        (
+            {"facet": [{"name_or_index": 1, "value_or_threshold": ["east"]}]},
+            "no row's '_c1' is among east; both facets must have rows. A baseline",
+        ),
+    ],
+)
+def test_baseline_of_nothing_is_refused(tmp_path: Path, changes: dict[str, Any], why: str) -> None:
+    put_config(tmp_path, **{**ALONE, "headers": None, **changes})
+    put(tmp_path, f"{SOURCE}/a.csv", (f"{y},{region},{p}" for region, _, _, p, y in draw(400, 9)))
+    ended = analyze(tmp_path, **MODEL_BIAS, dataset_format=HEADERLESS, inference_attribute="2")
+    assert ended.returncode == 1
+    assert why in message(tmp_path)
+    assert not (tmp_path / OUTPUT / "analysis.json").exists()

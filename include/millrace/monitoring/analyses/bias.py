@@ -40,6 +40,7 @@ from millrace.monitoring.record_cells import features_of
 from millrace.monitoring.shadow_endpoint import client, shadow_endpoint
 from millrace.monitoring.shap_config import read_predictor
 from millrace.profiling.capture import PARTS
+from millrace.profiling.errors import DatasetError
 from millrace.profiling.payload import Cell
 from millrace.profiling.typed_rows import typed_batches
 
@@ -47,7 +48,7 @@ from millrace.profiling.typed_rows import typed_batches
 def run(contract: Contract) -> None:
     if contract.config is None:
         raise InputError("analysis_config is missing; a bias analysis needs it (ConfigUri)")
-    config = read_bias(contract.config)
+    config = read_bias(contract.config, holds_label=contract.ground_truth is None)
     with _records(contract, config) as records:
         rows = LabelledRows(contract, config, records)
         labelled = list(rows)
@@ -63,6 +64,8 @@ def run(contract: Contract) -> None:
     baseline = under_its_name(contract.constraints, bias_file.ANALYSIS) if contract.constraints else nullcontext()
     with baseline as folder:
         found = [_judged(question, labelled, config, folder) for question in _questions(config, label, labelled)]
+    if contract.constraints is None and rows.truth is None:
+        _refuse_empty_baseline(found, notes)
     bias_judgement.write_results(contract.output, found)
     metrics_file.write_metrics(contract, metrics_file.of_bias(found))
     notes += _notes(found, has_baseline=contract.constraints is not None)
@@ -74,8 +77,7 @@ def run(contract: Contract) -> None:
 @contextmanager
 def _records(contract: Contract, config: BiasConfig) -> Iterator[Records]:
     """The records with their answers: those that were given, or those of a shadow endpoint where there are none yet."""
-    names = config.features if contract.ground_truth else config.headers
-    records = MonitoredRecords(contract, parts=PARTS, names=names, as_text=[config.label])
+    records = MonitoredRecords(contract, parts=PARTS, names=config.columns, as_text=[config.label])
     if contract.config is None or not (contract.asks_model and config.needs_predictions):
         yield records
         return
@@ -115,6 +117,15 @@ def _judged(question: Question, rows: Sequence[Row], config: BiasConfig, baselin
         return bias_judgement.judge(batches, question, ranges, metrics=config.metrics)
     except EmptyFacetError as error:
         return bias_judgement.not_measured(question, ranges, config.metrics, str(error))
+
+
+def _refuse_empty_baseline(found: Sequence[FacetBias], notes: Sequence[str]) -> None:
+    """A baseline that says nothing would let every later window pass."""
+    if not any(isinstance(one, BiasResult) for one in found):
+        why = " ".join(notes or _notes(found, has_baseline=False))
+        raise DatasetError(
+            f"{why} A baseline needs labels, and rows on both sides of a facet: check the columns' names"
+        )
 
 
 def _notes(found: Sequence[FacetBias], *, has_baseline: bool) -> list[str]:
