@@ -130,6 +130,23 @@ def read_ranges(folder: Path, question: Question) -> dict[str, tuple[float, floa
     return ranges
 
 
+def read_words(folder: Path) -> dict[str, set[str]]:
+    """The words of a baseline's choices by their column: those of its facets, and of its favourable labels.
+
+    Raises:
+        FormatError: the file is missing, or not of the documented form.
+    """
+    document = read_document(folder / ANALYSIS)
+    words: dict[str, set[str]] = {}
+    for section in (document[name] for name in (PRE, POST) if document.has(name)):
+        if section.has("label") and section.has("label_value_or_threshold"):
+            words.setdefault(section["label"].text(), set()).add(section["label_value_or_threshold"].text())
+        facets = section.get("facets", {})
+        for column in facets.object():
+            words.setdefault(column, set()).update(e["value_or_threshold"].text() for e in facets[column].items())
+    return words
+
+
 def write_violations(folder: Path, found: Sequence[FacetBias]) -> Path:
     """Write Model Monitor's `constraint_violations.json` for bias into `folder` and return its path."""
     violations = [

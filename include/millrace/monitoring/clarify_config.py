@@ -40,9 +40,7 @@ class BiasConfig:
     """Whose outcomes are compared."""
 
     headers: tuple[str, ...]
-    """Names of the dataset's columns, by position; empty where the data name them."""
-    holds_label: bool
-    """Whether a row of the data holds its label."""
+    """Names of the dataset's columns with the label's, by position; empty where the data name them."""
     label: str
     favourable: tuple[Value, ...]
     """Labels, or a threshold."""
@@ -53,33 +51,23 @@ class BiasConfig:
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The headers without the label."""
+        """The headers without the label: names of the cells of rows that lack it."""
         return tuple(name for name in self.headers if name != self.label)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of a row's cells, by position."""
-        return self.headers if self.holds_label else self.features
 
     @property
     def needs_predictions(self) -> bool:
         return not self.metrics.isdisjoint(METHODS["post_training_bias"])
 
 
-def read_bias(path: Path, *, holds_label: bool = False) -> BiasConfig:
+def read_bias(path: Path) -> BiasConfig:
     """The configuration of a bias analysis.
-
-    Args:
-        holds_label: whether a row of the data holds its label, which then counts in positions; ground truth lies beside
-            rows without one.
 
     Raises:
         FormatError: the file is missing, or says not all of what a bias analysis needs.
     """
     document = read_document(path)
-    headers = headers_of(document)
-    columns = headers or (() if holds_label else _positions(document))
-    label = _column(needed(document, "label", "the column of the label"), columns)
+    headers = headers_of(document) or _positions(document)
+    label = _column(needed(document, "label", "the column of the label"), headers)
     favourable = _values(needed(document, "label_values_or_threshold", "which labels are favourable"))
     facets = needed(document, "facet", "the sensitive columns").items()
     if not facets or not favourable:
@@ -87,11 +75,10 @@ def read_bias(path: Path, *, holds_label: bool = False) -> BiasConfig:
         raise FormatError(f"{document.where}.{empty} is an empty list; name one at least")
     return BiasConfig(
         headers=headers,
-        holds_label=holds_label,
         label=label,
         favourable=favourable,
-        facets=tuple(_facet(facet, columns) for facet in facets),
-        group=_column(document["group_variable"], columns) if document.has("group_variable") else None,
+        facets=tuple(_facet(facet, headers) for facet in facets),
+        group=_column(document["group_variable"], headers) if document.has("group_variable") else None,
         metrics=frozenset(_metrics(document)),
     )
 
@@ -109,12 +96,13 @@ def label_of(document: Field, headers: Sequence[str]) -> str | None:
     return _column(document["label"], headers) if document.has("label") else None
 
 
-def _positions(document: Field) -> Sequence[str]:
-    """Names for the cells of rows that lack the label of the dataset they are named by: those after it move up."""
-    label = document.get("label", None).value
-    if not isinstance(label, int):
-        return ()
-    return [f"_c{index - (index > label)}" if index != label else "label" for index in range(MAX_NAMES)]
+def _positions(document: Field) -> tuple[str, ...]:
+    """Names for the columns of a dataset whose label is known by its position.
+
+    They are needed as headers are: rows that lack the label have fewer cells, whose columns are to be called the same.
+    """
+    is_position = isinstance(document.get("label", None).value, int)
+    return tuple(f"_c{index}" for index in range(MAX_NAMES)) if is_position else ()
 
 
 def needed(document: Field, name: str, what: str) -> Field:

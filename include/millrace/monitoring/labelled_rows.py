@@ -31,6 +31,11 @@ THRESHOLD = 0.5
 """Clarify's, of a probability."""
 
 
+def names_of_cells(contract: Contract, config: BiasConfig) -> tuple[str, ...]:
+    """Names for a row's cells, by position; a row with ground truth beside it lacks the label."""
+    return config.headers if contract.ground_truth is None else config.features
+
+
 class LabelledRows:
     """The labelled rows of records; PREDICTED holds what was answered, a label or a probability.
 
@@ -48,6 +53,7 @@ class LabelledRows:
         self._answer = attributes.inference or attributes.probability or FIRST
         named = [facet.column for facet in config.facets] + ([config.group] if config.group else [])
         self._columns = list(dict.fromkeys(named))
+        self._names = config.features if attributes.features else names_of_cells(contract, config)
 
     def __iter__(self) -> Iterator[Row]:
         labels = self._labels_by_key()
@@ -78,7 +84,7 @@ class LabelledRows:
         return find(record.asked, self._contract.attributes.ground_truth or self._config.label)
 
     def _row(self, record: MonitoredRecord, label: Cell) -> Row:
-        features = features_of(record.asked, self._contract.attributes.features, self._config.features)
+        features = features_of(record.asked, self._contract.attributes.features, self._names)
         lacking = [name for name in self._columns if name not in features]
         if lacking:
             raise DatasetError(

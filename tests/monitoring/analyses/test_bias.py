@@ -264,3 +264,25 @@ def test_baseline_of_nothing_is_refused(tmp_path: Path, changes: dict[str, Any],
     assert ended.returncode == 1
     assert why in message(tmp_path)
     assert not (tmp_path / OUTPUT / "analysis.json").exists()
+
+
+def test_number_means_in_a_window_of_few_values_what_it_means_in_the_baseline(tmp_path: Path) -> None:
+    facet = [{"name_or_index": 1, "value_or_threshold": [40]}]
+    put_config(tmp_path, label=0, headers=None, facet=facet, group_variable=None)
+    ages = [20 + n % 50 for n in range(2000)]
+    put(tmp_path, f"{SOURCE}/a.csv", (f"{n % 3 > 0:d},{age},{n % 3 > 0:d}" for n, age in enumerate(ages)))
+    ended = analyze(tmp_path, **MODEL_BIAS, dataset_format=HEADERLESS, inference_attribute="2")
+    assert ended.returncode == 0, ended.stderr
+    baseline = (tmp_path / OUTPUT / "analysis.json").rename(tmp_path / "analysis.json")
+    (tmp_path / SOURCE / "a.csv").unlink()
+    few = [31 + n % 20 for n in range(800)]
+    put(
+        tmp_path,
+        f"{SOURCE}/a.jsonl",
+        (line(str(age), f"{age <= 40:d}", inference_id=str(n)) for n, age in enumerate(few)),
+    )
+    put(tmp_path, f"{TRUTH}/a.jsonl", (truth(str(n), f"{n % 3 > 0:d}") for n in range(800)))
+    ended = analyze(tmp_path, **MODEL_BIAS, **LABELLED, baseline_constraints=str(baseline))
+    assert ended.returncode == 0, ended.stderr
+    assert message(tmp_path).startswith("CompletedWithViolations")
+    assert measured(tmp_path, "post")["DPPL"] == 1.0

@@ -15,7 +15,7 @@ Sources: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-config-json-mon
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from millrace.monitoring.clarify_config import BiasConfig, read_bias
 from millrace.monitoring.container_contract import Contract
 from millrace.monitoring.facet_choice import choices_of
 from millrace.monitoring.facets import Choice, EmptyFacetError, Question
-from millrace.monitoring.labelled_rows import PREDICTED, LabelledRows, Records, Row, with_predictions
+from millrace.monitoring.labelled_rows import PREDICTED, LabelledRows, Records, Row, names_of_cells, with_predictions
 from millrace.monitoring.model_answers import ModelAnswers
 from millrace.monitoring.monitored_records import MonitoredRecord, MonitoredRecords
 from millrace.monitoring.quality_judgement import LEAST_LABELS
@@ -44,11 +44,14 @@ from millrace.profiling.errors import DatasetError
 from millrace.profiling.payload import Cell
 from millrace.profiling.typed_rows import typed_batches
 
+Words = Mapping[str, Collection[str]]
+"""Of a baseline's choices, by their column."""
+
 
 def run(contract: Contract) -> None:
     if contract.config is None:
         raise InputError("analysis_config is missing; a bias analysis needs it (ConfigUri)")
-    config = read_bias(contract.config, holds_label=contract.ground_truth is None)
+    config = read_bias(contract.config)
     with _records(contract, config) as records:
         rows = LabelledRows(contract, config, records)
         labelled = list(rows)
@@ -58,12 +61,14 @@ def run(contract: Contract) -> None:
     if len(labelled) < least:
         notes = [f"Not measured: {len(labelled):,} of {records.rows:,} predictions have a label; {least:,} are needed."]
         labelled = []
-    label = _label(config, labelled)
-    if config.needs_predictions:
-        labelled = with_predictions(labelled, label, contract)
     baseline = under_its_name(contract.constraints, bias_file.ANALYSIS) if contract.constraints else nullcontext()
     with baseline as folder:
-        found = [_judged(question, labelled, config, folder) for question in _questions(config, label, labelled)]
+        known = bias_file.read_words(folder) if folder else {}
+        label = _label(config, labelled, known)
+        if config.needs_predictions:
+            labelled = with_predictions(labelled, label, contract)
+        questions = _questions(config, label, labelled, known)
+        found = [_judged(question, labelled, config, folder) for question in questions]
     if contract.constraints is None and rows.truth is None:
         _refuse_empty_baseline(found, notes)
     bias_judgement.write_results(contract.output, found)
@@ -77,7 +82,7 @@ def run(contract: Contract) -> None:
 @contextmanager
 def _records(contract: Contract, config: BiasConfig) -> Iterator[Records]:
     """The records with their answers: those that were given, or those of a shadow endpoint where there are none yet."""
-    records = MonitoredRecords(contract, parts=PARTS, names=config.columns, as_text=[config.label])
+    records = MonitoredRecords(contract, parts=PARTS, names=names_of_cells(contract, config), as_text=[config.label])
     if contract.config is None or not (contract.asks_model and config.needs_predictions):
         yield records
         return
@@ -92,19 +97,22 @@ def _given_to_model(record: MonitoredRecord, contract: Contract, config: BiasCon
     return [cell for name, cell in features.items() if name != config.label]
 
 
-def _label(config: BiasConfig, rows: Sequence[Row]) -> Choice:
+def _label(config: BiasConfig, rows: Sequence[Row], known: Words) -> Choice:
     """The favourable labels."""
-    (label,) = choices_of(config.label, config.favourable, [row[config.label] for row in rows])
+    seen = [row[config.label] for row in rows]
+    (label,) = choices_of(config.label, config.favourable, seen, known.get(config.label, ()))
     return label
 
 
-def _questions(config: BiasConfig, label: Choice, rows: Sequence[Row]) -> list[Question]:
+def _questions(config: BiasConfig, label: Choice, rows: Sequence[Row], known: Words) -> list[Question]:
     """One for each facet."""
     prediction = PREDICTED if config.needs_predictions else None
     return [
         Question(facet=facet, label=label, prediction=prediction, group=config.group)
         for asked in config.facets
-        for facet in choices_of(asked.column, asked.values, [row[asked.column] for row in rows])
+        for facet in choices_of(
+            asked.column, asked.values, [row[asked.column] for row in rows], known.get(asked.column, ())
+        )
     ]
 
 
