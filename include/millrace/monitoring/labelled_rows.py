@@ -7,6 +7,7 @@ What it does not do: it keeps no features that nobody asks about, and counts not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from millrace.monitoring import ground_truth
@@ -98,24 +99,41 @@ class LabelledRows:
 def with_predictions(rows: Sequence[Row], label: Choice, contract: Contract) -> list[Row]:
     """The rows with predicted labels: what was answered, or where that is a probability what it says.
 
-    A label with a threshold is a number, and so is its prediction.
+    A label with a threshold is a number, and so is its prediction: what was answered, or 0 or 1 by a probability.
 
     Raises:
-        DatasetError: a probability is none.
+        DatasetError: a probability is none, or the label's threshold does not tell 0 from 1.
     """
-    if contract.attributes.inference is not None or label.threshold is not None:
+    attributes = contract.attributes
+    if attributes.inference is not None or (label.threshold is not None and attributes.probability is None):
         return list(rows)
+    favourable, other = _labels_by_probability(label)
     threshold = THRESHOLD if contract.probability_threshold is None else contract.probability_threshold
-    return [row | {PREDICTED: _said(row[PREDICTED], threshold, label.values[0])} for row in rows]
+    return [row | {PREDICTED: _said(row[PREDICTED], threshold, favourable, other)} for row in rows]
 
 
-def _said(share: Cell, threshold: float, favourable: str) -> str | None:
+def _labels_by_probability(label: Choice) -> tuple[Cell, Cell]:
+    """The labels that a high and a low probability say."""
+    if label.threshold is None:
+        return label.values[0], f"not {label.values[0]}"
+    if not 0 <= label.threshold < 1:
+        raise DatasetError(
+            f"label_values_or_threshold is a threshold of {label.threshold}, and ProbabilityAttribute predicts 0 or 1; name "
+            "the predicted number with InferenceAttribute"
+        )
+    return 1, 0
+
+
+def _said(share: Cell, threshold: float, favourable: Cell, other: Cell) -> Cell:
     if share is None:
         return None
     try:
-        return favourable if float(share) > threshold else f"not {favourable}"
-    except ValueError as error:
+        probability = float(share)
+    except ValueError:
+        probability = math.nan
+    if not 0 <= probability <= 1:
         raise DatasetError(
-            f"a record's probability is {share!r}; name the predicted label with InferenceAttribute, or the probability "
-            "with ProbabilityAttribute"
-        ) from error
+            f"a record's probability is {share!r}, which is no number from 0 to 1; name the predicted label with "
+            "InferenceAttribute, or the probability with ProbabilityAttribute"
+        )
+    return favourable if probability > threshold else other

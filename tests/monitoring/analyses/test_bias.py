@@ -286,3 +286,58 @@ def test_number_means_in_a_window_of_few_values_what_it_means_in_the_baseline(tm
     assert ended.returncode == 0, ended.stderr
     assert message(tmp_path).startswith("CompletedWithViolations")
     assert measured(tmp_path, "post")["DPPL"] == 1.0
+
+
+def put_table(ml: Path, rows: Sequence[str], columns: str = "repaid,region,predicted") -> None:
+    put(ml, f"{SOURCE}/a.csv", [columns, *rows])
+
+
+@pytest.mark.parametrize(
+    ("variables", "shown", "why"),
+    [
+        ({}, 1.0, "inference_attribute and probability_attribute are missing; name the column of the prediction"),
+        (
+            {"probability_attribute": "predicted"},
+            31.0,
+            "a record's probability is 31.0, which is no number from 0 to 1",
+        ),
+        ({"probability_attribute": "predicted"}, -0.25, "a record's probability is -0.25, which is no number"),
+    ],
+)
+def test_prediction_of_a_file_is_a_named_column_and_a_probability_one_from_0_to_1(
+    tmp_path: Path, variables: dict[str, str], shown: float, why: str
+) -> None:
+    put_config(tmp_path, **{**ALONE, "label": "repaid", "facet": [ASKED["facet"][0]], "headers": None})
+    put_table(tmp_path, [f"{y},{region},{p * shown}" for region, _, _, p, y in draw(200, 10)])
+    ended = analyze(tmp_path, **MODEL_BIAS, **variables)
+    assert ended.returncode == 1
+    assert why in message(tmp_path)
+
+
+def test_labels_alone_need_no_prediction(tmp_path: Path) -> None:
+    methods = {"pre_training_bias": {"methods": ["DPL"]}}
+    facet = [ASKED["facet"][0]]
+    put_config(tmp_path, **{**ALONE, "label": "repaid", "facet": facet, "headers": None, "methods": methods})
+    loans = draw(200, 10)
+    put_table(tmp_path, [f"{y},{region},{p}" for region, _, _, p, y in loans])
+    ended = analyze(tmp_path, **MODEL_BIAS)
+    assert ended.returncode == 0, ended.stderr
+    assert measured(tmp_path, "pre")["DPL"] == pytest.approx(dpl(loans))
+
+
+def test_probability_says_on_which_side_of_the_labels_threshold_a_prediction_is(tmp_path: Path) -> None:
+    config = {**ALONE, "label": "repaid", "facet": [ASKED["facet"][0]], "headers": None}
+    put_config(tmp_path, **config, label_values_or_threshold=[0.5])
+    loans = draw(300, 11)
+    put_table(tmp_path, [f"{0.25 + y / 2},{region},{0.7 + p / 5}" for region, _, _, p, y in loans])
+    named = {"probability_attribute": "predicted", "probability_threshold_attribute": "0.8"}
+    ended = analyze(tmp_path, **MODEL_BIAS, **named)
+    assert ended.returncode == 0, ended.stderr
+    shares = [np.mean([p for r, *_, p, _ in loans if (r == "islands") is side]) for side in (False, True)]
+    assert measured(tmp_path, "post")["DPPL"] == pytest.approx(shares[0] - shares[1])
+    put_config(tmp_path, **config, label_values_or_threshold=[1.5])
+    ended = analyze(tmp_path, **MODEL_BIAS, **named)
+    assert ended.returncode == 1
+    assert "label_values_or_threshold is a threshold of 1.5, and ProbabilityAttribute predicts 0 or 1" in message(
+        tmp_path
+    )

@@ -52,6 +52,7 @@ def run(contract: Contract) -> None:
     if contract.config is None:
         raise InputError("analysis_config is missing; a bias analysis needs it (ConfigUri)")
     config = read_bias(contract.config)
+    _check_place_of_prediction(contract, config)
     with _records(contract, config) as records:
         rows = LabelledRows(contract, config, records)
         labelled = list(rows)
@@ -77,6 +78,17 @@ def run(contract: Contract) -> None:
     notes += exit_message.unread(records.unreadable, records.rows)
     notes += exit_message.unread(rows.truth.unreadable, rows.labels) if rows.truth else []
     exit_message.leave(sum(len(one.in_state(State.VIOLATED)) for one in found), notes)
+
+
+def _check_place_of_prediction(contract: Contract, config: BiasConfig) -> None:
+    """An answer by itself begins with the prediction; a row of a file begins with any column."""
+    attributes = contract.attributes
+    is_named = attributes.inference is not None or attributes.probability is not None
+    if config.needs_predictions and not is_named and not contract.asks_model and contract.format.kind != "capture":
+        raise InputError(
+            "inference_attribute and probability_attribute are missing; name the column of the prediction "
+            "(InferenceAttribute, or ProbabilityAttribute), or ask for methods of pre_training_bias alone"
+        )
 
 
 @contextmanager
