@@ -5,20 +5,24 @@ What it does not do: it tells inputs from outputs no more than the files do (`mo
 
 from __future__ import annotations
 
+import csv
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 
 from millrace.monitoring.container_contract import Contract
 from millrace.profiling.capture import Capture
-from millrace.profiling.dataset import Reading, read_batches
+from millrace.profiling.dataset import Reading, data_files, read_batches, settled
 from millrace.profiling.json_dataset import JsonDataset
 from millrace.profiling.typed_rows import typed_batches
 from millrace.profiling.unreadable import Unreadable
 
+MAX_HEADER = 1024 * 1024
+"""Characters of a first line."""
 Readable = tuple[Iterator[pa.RecordBatch], Unreadable]
 
 
@@ -30,18 +34,26 @@ def open_batches(
 
     Args:
         names: of columns that have none, by position.
-        as_text: columns that hold text even where it looks like numbers.
+        as_text: columns, by name or position, that hold text even where it looks like numbers.
         dictionaries: leave text of few categories as the dictionaries that Parquet files have for it.
     """
     chosen, exclude = contract.format, contract.exclude
     if chosen.kind in ("csv", "parquet"):
         with tempfile.TemporaryDirectory() as scratch:
             folder = _with_suffix(contract.source, f".{chosen.kind}", Path(scratch))
-            columns = None if chosen.kind == "parquet" or chosen.header else _positions(folder, names)
-            reading = Reading(exclude=exclude, as_text=as_text, columns=columns, dictionaries=dictionaries)
+            columns = _columns(folder, contract, names)
+            reading = Reading(
+                exclude=exclude,
+                as_text=_named(as_text, columns),
+                columns=columns if chosen.kind == "csv" and not chosen.header else None,
+                dictionaries=dictionaries,
+            )
+            if chosen.kind == "csv":
+                reading = settled(partial(_read_through, folder), folder, reading)
             yield read_batches(folder, reading), Unreadable()
         return
     unreadable = Unreadable()
+    as_text = {*as_text, *(f"_c{name}" for name in as_text if name.isdecimal())}
     rows = (
         JsonDataset(contract.source, by_line=chosen.by_line)
         if chosen.kind == "json"
@@ -66,11 +78,33 @@ def _with_suffix(source: Path, suffix: str, scratch: Path) -> Path:
     return scratch
 
 
-def _positions(folder: Path, names: Sequence[str]) -> list[str]:
-    """Names for the columns of CSV files without a header line: the given ones, then `_c0`, `_c1` by position."""
-    first = next(iter(sorted(folder.rglob("*.csv"))), None)
+def _read_through(folder: Path, reading: Reading) -> Reading:
+    """The reading, if it comes to the end: whoever takes the batches cannot begin again when a column changes its type."""
+    for _ in read_batches(folder, reading):
+        pass
+    return reading
+
+
+def _columns(folder: Path, contract: Contract, names: Sequence[str]) -> list[str]:
+    """The columns of the first file; those without a header line have the given names, then `_c0`, `_c1` by position."""
+    if contract.format.kind == "parquet":
+        batch = next(read_batches(folder), None)
+        return [] if batch is None else list(batch.schema.names)
+    first = next((path for path in data_files(folder) if path.stat().st_size), None)
     if first is None:
         return list(names)
-    with first.open("r", encoding="utf-8", errors="replace") as stream:
-        count = stream.readline(1024 * 1024).count(",") + 1
-    return [names[index] if index < len(names) else f"_c{index}" for index in range(count)]
+    with first.open("r", encoding="utf-8-sig", errors="replace", newline="") as stream:
+        cells = next(csv.reader([stream.readline(MAX_HEADER)]), [])
+    if contract.format.header:
+        return cells
+    return [names[index] if index < len(names) else f"_c{index}" for index in range(len(cells))]
+
+
+def _named(attributes: Collection[str], columns: Sequence[str]) -> set[str]:
+    """Columns by their names; a name comes before a position.
+
+    >>> sorted(_named(["1", "id"], ["id", "sex"]))
+    ['id', 'sex']
+    """
+    by_position = {str(index): name for index, name in enumerate(columns)}
+    return {one if one in columns else by_position.get(one, one) for one in attributes}

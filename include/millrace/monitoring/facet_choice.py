@@ -8,6 +8,7 @@ smaller window; this does not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 
 from millrace.monitoring.clarify_config import Value
@@ -15,6 +16,7 @@ from millrace.monitoring.facets import Choice
 from millrace.profiling.errors import DatasetError
 from millrace.profiling.payload import Cell
 
+WHOLE = re.compile(r"^(-?\d+)\.0+$")
 MOST_CODES = 20
 """Different whole numbers that a column of codes may hold."""
 MOST_FACETS = 50
@@ -49,8 +51,8 @@ def choices_of(
 
 
 def text_of(value: Cell) -> str:
-    """A value as `facets` names it: a whole number without a decimal point."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    """A value as `facets` names it: a whole number without a decimal point, also where it was read as text."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else WHOLE.sub(r"\1", str(value))
 
 
 def _given(column: str, given: Sequence[Value], seen: Collection[Cell], known: Collection[str]) -> Choice:

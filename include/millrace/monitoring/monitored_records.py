@@ -65,7 +65,7 @@ class MonitoredRecords:
         self._contract = contract
         self._parts = parts
         self._names = names
-        self._as_text = {_column(attribute, names) for attribute in (contract.attributes.inference_id, *as_text)}
+        self._as_text = {column_of(attribute) for attribute in (contract.attributes.inference_id, *as_text)}
         self.unreadable = Unreadable()
         self.rows = 0
 
@@ -107,16 +107,11 @@ def key_of(event_id: str, index: int, count: int) -> str:
     return event_id if count == 1 else f"{event_id}[{index + 1}/{count}]"
 
 
-def _column(attribute: str, names: Sequence[str]) -> str:
-    """The column of a file that an attribute means; a position counts in files without a header."""
-    if not attribute.isdecimal():
-        return column_of(attribute)
-    return names[int(attribute)] if int(attribute) < len(names) else f"_c{attribute}"
-
-
 def _cell(value: Any) -> Cell:
     if isinstance(value, bool):
         return str(value)
     if isinstance(value, float) and math.isnan(value):
         return None
-    return value if value is None or isinstance(value, str | int | float) else str(value)
+    if isinstance(value, str):
+        return value.strip() or None  # as in captured payloads
+    return value if value is None or isinstance(value, int | float) else str(value)

@@ -341,3 +341,30 @@ def test_probability_says_on_which_side_of_the_labels_threshold_a_prediction_is(
     assert "label_values_or_threshold is a threshold of 1.5, and ProbabilityAttribute predicts 0 or 1" in message(
         tmp_path
     )
+
+
+@pytest.mark.parametrize("inference", ["predicted", "3"])
+@pytest.mark.parametrize("given", [["01"], None])
+def test_codes_of_a_file_keep_their_zeros(tmp_path: Path, given: list[str] | None, inference: str) -> None:
+    facet = {"name_or_index": "region"} if given is None else {"name_or_index": "region", "value_or_threshold": given}
+    put_config(tmp_path, headers=None, facet=[facet], label_values_or_threshold=["07"])
+    loans = draw(300, 12)
+    region, outcome = {"islands": "01", "north": "02"}, ("06", "07")
+    rows = [f"{outcome[y]},{region[r]},0{len(i)}, {outcome[p]}" for r, _, i, p, y in loans]
+    put_table(tmp_path, rows, "repaid,region,income,predicted")
+    ended = analyze(tmp_path, **MODEL_BIAS, inference_attribute=inference)
+    assert ended.returncode == 0, ended.stderr
+    entries = written(tmp_path, "analysis.json")["post_training_bias_metrics"]["facets"]["region"]
+    assert [entry["value_or_threshold"] for entry in entries] == (given or ["01", "02"])
+    shares = [np.mean([p for r, *_, p, _ in loans if (r == "islands") is side]) for side in (False, True)]
+    found = {metric["name"]: metric["value"] for metric in entries[0]["metrics"]}
+    assert found["DPPL"] == pytest.approx(shares[0] - shares[1])
+
+
+def test_whole_numbers_with_a_decimal_point_are_the_same_facet(tmp_path: Path) -> None:
+    put_config(tmp_path, headers=None, facet=[{"name_or_index": "region"}], group_variable=None)
+    put_table(tmp_path, [f"{y},{float(r == 'islands')},{p}" for r, _, _, p, y in draw(300, 13)])
+    ended = analyze(tmp_path, **MODEL_BIAS, inference_attribute="predicted")
+    assert ended.returncode == 0, ended.stderr
+    entries = written(tmp_path, "analysis.json")["post_training_bias_metrics"]["facets"]["region"]
+    assert [entry["value_or_threshold"] for entry in entries] == ["0", "1"]

@@ -198,3 +198,27 @@ def test_what_cannot_be_used_is_one_clear_line(tmp_path: Path, variables: dict[s
     assert ended.returncode == 1
     assert why in message(tmp_path)
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("header", [True, False])
+def test_ids_of_a_column_by_position_keep_their_zeros(tmp_path: Path, header: bool) -> None:
+    rows = draw(200, 21)
+    names = ["prediction,id"] if header else []
+    put(tmp_path, f"{SOURCE}/a.csv", [*names, *(f"{a},{n:04d}" for n, (a, *_) in enumerate(rows))])
+    put(tmp_path, f"{TRUTH}/a.jsonl", (truth(f"{n:04d}", str(y)) for n, (*_, y) in enumerate(rows)))
+    ended = analyze(
+        tmp_path, **MODEL_QUALITY, **LABELLED, dataset_format=json.dumps({"csv": {"header": header}}),
+        inference_attribute="0", inference_id_attribute="1",
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert written(tmp_path, "coverage.json")["labelled"] == 200
+
+
+def test_column_of_whole_numbers_in_one_file_and_of_fractions_in_the_next(tmp_path: Path) -> None:
+    for name, shown in (("a", "1"), ("b", "0.25")):
+        rows = (f"{shown},{n % 2}" for n in range(100))
+        put(tmp_path, f"{SOURCE}/{name}.csv", ["probability,label", *rows])
+    ended = analyze(tmp_path, **MODEL_QUALITY, probability_attribute="probability", ground_truth_attribute="label")
+    assert ended.returncode == 0, ended.stderr
+    found = written(tmp_path, "statistics.json")["binary_classification_metrics"]["confusion_matrix"]
+    assert found == {"0": {"0": 50, "1": 50}, "1": {"0": 50, "1": 50}}

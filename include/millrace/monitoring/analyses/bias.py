@@ -94,7 +94,8 @@ def _check_place_of_prediction(contract: Contract, config: BiasConfig) -> None:
 @contextmanager
 def _records(contract: Contract, config: BiasConfig) -> Iterator[Records]:
     """The records with their answers: those that were given, or those of a shadow endpoint where there are none yet."""
-    records = MonitoredRecords(contract, parts=PARTS, names=names_of_cells(contract, config), as_text=[config.label])
+    names, as_text = names_of_cells(contract, config), _names_of_values(contract, config)
+    records = MonitoredRecords(contract, parts=PARTS, names=names, as_text=as_text)
     if contract.config is None or not (contract.asks_model and config.needs_predictions):
         yield records
         return
@@ -102,6 +103,20 @@ def _records(contract: Contract, config: BiasConfig) -> Iterator[Records]:
     with shadow_endpoint(client("sagemaker"), predictor, contract.schedule) as endpoint:
         answers = ModelAnswers(client("sagemaker-runtime"), endpoint, predictor)
         yield AskedRecords(records, answers, lambda record: _given_to_model(record, contract, config))
+
+
+def _names_of_values(contract: Contract, config: BiasConfig) -> list[str]:
+    """What holds names of values, even where these look like numbers: `01` is not 1.
+
+    A model that is asked gets numbers as numbers, but for a facet whose values are given as text.
+    """
+    if contract.asks_model:
+        return [
+            config.label,
+            *(facet.column for facet in config.facets if any(isinstance(v, str) for v in facet.values)),
+        ]
+    named = [config.label, *(facet.column for facet in config.facets), config.group, contract.attributes.inference]
+    return [name for name in named if name]
 
 
 def _given_to_model(record: MonitoredRecord, contract: Contract, config: BiasConfig) -> list[Cell]:
