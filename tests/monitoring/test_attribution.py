@@ -238,3 +238,10 @@ def test_attributions_that_are_made_from_a_predict_function(tmp_path: Path, monk
     attributions = pq.read_table(out / said.artifacts["attributions"])
     assert (attributions.num_rows, attributions.column_names) == (200, list("abcd"))
     sys.modules.pop("a_model")
+
+
+@pytest.mark.parametrize("explain", ["0", "-5"])
+def test_no_rows_to_explain_are_refused(explain: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["attribution-drift", "--predict", "a_model:score", f"--explain={explain}"])
+    assert f"argument --explain: {explain} rows are none; give 1 or more" in capsys.readouterr().err

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from millrace.monitoring import attribution, attribution_file, attribution_report, page, shapley
 from millrace.monitoring.attribution import LEAST_NDCG, AttributionDrift, Totals
 from millrace.monitoring.certainty import State
-from millrace.monitoring.commands.data import add_data_arguments, level, reading, share
+from millrace.monitoring.commands.data import add_data_arguments, level, reading, row_count, share
 from millrace.monitoring.interval import CONFIDENCE
 from millrace.monitoring.sample import Reservoir
 from millrace.monitoring.shapley import MAX_BACKGROUND, Predict
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--predict", help="module:function, from a matrix of rows to scores; both folders hold features"
     )
     parser.add_argument(
-        "--explain", type=int, default=MAX_EXPLAINED, help="with --predict: rows of each side to explain"
+        "--explain", type=row_count, default=MAX_EXPLAINED, help="with --predict: rows of each side to explain"
     )
     parser.add_argument("--least-ndcg", type=share, default=LEAST_NDCG)
     parser.add_argument("--confidence", type=level, default=CONFIDENCE, help="of the intervals")

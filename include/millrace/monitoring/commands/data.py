@@ -121,6 +121,14 @@ def share(text: str) -> float:
     return value
 
 
+def row_count(text: str) -> int:
+    """An argument of 1 row or more."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} rows are none; give 1 or more")
+    return value
+
+
 def level(text: str) -> float:
     """An argument between 0 and 1, such as a confidence: never quite certain."""
     value = share(text)

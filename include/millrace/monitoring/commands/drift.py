@@ -16,6 +16,7 @@ from millrace.monitoring.commands.data import (
     add_capture_argument,
     add_data_arguments,
     add_profiles_argument,
+    row_count,
     share,
     stored_profile,
 )
@@ -38,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_profiles_argument(parser)
     parser.add_argument("--output", type=Path, default=Path("output/report"))
     parser.add_argument("--baseline", type=Path, default=Path("input/baseline"), help="folder of the baseline's files")
-    parser.add_argument("--least-rows", type=_positive, default=LEAST_ROWS, help="rows below which nothing is judged")
+    parser.add_argument("--least-rows", type=row_count, default=LEAST_ROWS, help="rows below which nothing is judged")
     parser.add_argument("--drift-share", type=share, default=DRIFT_SHARE, help="share of features that makes a drift")
     parser.add_argument("--alpha", type=share, default=ALPHA, help="false discovery rate that is accepted")
 
@@ -132,10 +133,3 @@ def _not_judged(rows: int, least: int) -> Verdict:
         metrics={"judged": 0, "rows": rows},
         artifacts={"profile": profile_file.FILE_NAME},
     )
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} rows are none; give 1 or more")
-    return value
