@@ -6,6 +6,7 @@ What it does not do: it tells inputs from outputs no more than the files do (`mo
 from __future__ import annotations
 
 import csv
+import io
 import tempfile
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,12 +18,13 @@ import pyarrow as pa
 from millrace.monitoring.container_contract import Contract
 from millrace.profiling.capture import Capture
 from millrace.profiling.dataset import Reading, data_files, read_batches, settled
+from millrace.profiling.errors import DatasetError
 from millrace.profiling.json_dataset import JsonDataset
 from millrace.profiling.typed_rows import typed_batches
 from millrace.profiling.unreadable import Unreadable
 
-MAX_HEADER = 1024 * 1024
-"""Characters of a first line."""
+MAX_FIRST_ROW = 1024 * 1024
+"""Characters."""
 Readable = tuple[Iterator[pa.RecordBatch], Unreadable]
 
 
@@ -93,11 +95,19 @@ def _columns(folder: Path, contract: Contract, names: Sequence[str]) -> list[str
     first = next((path for path in data_files(folder) if path.stat().st_size), None)
     if first is None:
         return list(names)
-    with first.open("r", encoding="utf-8-sig", errors="replace", newline="") as stream:
-        cells = next(csv.reader([stream.readline(MAX_HEADER)]), [])
+    cells = _first_row(first)
     if contract.format.header:
         return cells
     return [names[index] if index < len(names) else f"_c{index}" for index in range(len(cells))]
+
+
+def _first_row(path: Path) -> list[str]:
+    with path.open("r", encoding="utf-8-sig", errors="replace", newline="") as stream:
+        beginning = io.StringIO(stream.read(MAX_FIRST_ROW), newline="")
+    try:
+        return next((cells for cells in csv.reader(beginning) if cells), [])
+    except csv.Error as error:
+        raise DatasetError(f"the first row of {path.name} is not CSV: {error}") from error
 
 
 def _named(attributes: Collection[str], columns: Sequence[str]) -> set[str]:
