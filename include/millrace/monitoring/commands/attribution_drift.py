@@ -20,7 +20,7 @@ from millrace.monitoring.commands.data import add_data_arguments, level, reading
 from millrace.monitoring.interval import CONFIDENCE
 from millrace.monitoring.sample import Reservoir
 from millrace.monitoring.shapley import MAX_BACKGROUND, Predict
-from millrace.profiling.dataset import read_batches
+from millrace.profiling.dataset import read_batches, read_into, settled
 from millrace.profiling.errors import DatasetError
 from millrace.profiling.summary import Floats
 from millrace.verdict import FILE_NAME as VERDICT
@@ -50,12 +50,11 @@ def run(options: argparse.Namespace) -> None:
     if options.predict:
         baseline, window = _explained(options, shapley.load_predict(options.predict))
     else:
-        window = attribution.totals(read_batches(options.data, reading(options)))
+        window = _totals(options.data, options)
         if (options.baseline / attribution_file.ANALYSIS).is_file():
             baseline = attribution_file.read_attributions(options.baseline)
         else:
-            rows = read_batches(options.baseline, reading(options))
-            baseline = attribution.totals(rows)
+            baseline = _totals(options.baseline, options)
     drift = attribution.compare(baseline, window, confidence=options.confidence, least_ndcg=options.least_ndcg)
     attribution_file.write_analysis(options.output, {f.name: f.now.value for f in drift.features}, drift)
     attribution_file.write_violations(options.output, drift, options.least_ndcg)
@@ -90,15 +89,16 @@ def verdict_of(drift: AttributionDrift, least_ndcg: float, *, made_here: bool) -
     )
 
 
+def _totals(folder: Path, options: argparse.Namespace) -> Totals:
+    return settled(lambda types: attribution.totals(read_batches(folder, types)), folder, reading(options))
+
+
 def _explained(options: argparse.Namespace, predict: Predict) -> tuple[Totals, Totals]:
     """Attributions of a sample of the rows of both sides, against a background of the baseline's rows."""
     names: list[str] = []
     sides: list[Floats] = []
     for folder in (options.baseline, options.data):
-        sample = Reservoir(options.explain + MAX_BACKGROUND)
-        for batch in read_batches(folder, reading(options)):
-            sample.add(batch)
-        rows = sample.rows()
+        rows = read_into(lambda: Reservoir(options.explain + MAX_BACKGROUND), folder, reading(options)).rows()
         names = names or rows.column_names
         sides.append(np.column_stack([_numbers(rows, name) for name in names]))
     needed = MAX_BACKGROUND + min(options.explain, MAX_BACKGROUND)

@@ -12,7 +12,7 @@ from millrace.monitoring.certainty import State
 from millrace.monitoring.commands.data import add_data_arguments, level, reading
 from millrace.monitoring.facets import Choice, Question
 from millrace.monitoring.interval import CONFIDENCE
-from millrace.profiling.dataset import read_batches
+from millrace.profiling.dataset import read_batches, settled
 from millrace.profiling.errors import DatasetError
 from millrace.verdict import FILE_NAME as VERDICT
 from millrace.verdict import Finding, Verdict
@@ -46,9 +46,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     question = _question(options)
-    batches = read_batches(options.data, reading(options, as_text=question.as_text))
     known = bias_file.read_ranges(options.baseline, question) if options.baseline else bias_file.FOUR_FIFTHS
-    result = bias_judgement.judge(batches, question, {**known, **dict(options.range)}, confidence=options.confidence)
+    ranges = {**known, **dict(options.range)}
+    result = settled(
+        lambda types: bias_judgement.judge(
+            read_batches(options.data, types), question, ranges, confidence=options.confidence
+        ),
+        options.data,
+        reading(options, as_text=question.as_text),
+    )
     print(f"counted {options.data}: {result.tally.rows} rows, {result.tally.left_out} left out")
     bias_judgement.write_results(options.output, [result])
     verdict = verdict_of(result)

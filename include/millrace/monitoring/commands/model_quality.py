@@ -16,7 +16,7 @@ from millrace.monitoring.interval import CONFIDENCE
 from millrace.monitoring.model_quality import ProblemType
 from millrace.monitoring.model_quality_report import QualityResult
 from millrace.monitoring.quality_judgement import COVERAGE, ESTIMATE, LEAST_LABELS, QualityQuestion
-from millrace.profiling.dataset import Reading, read_batches
+from millrace.profiling.dataset import Reading, read_batches, settled
 from millrace.profiling.errors import DatasetError
 from millrace.verdict import FILE_NAME as VERDICT
 from millrace.verdict import Finding, Verdict
@@ -145,7 +145,18 @@ def _columns(options: argparse.Namespace) -> tuple[ground_truth.Columns, list[st
 
 def _join(options: argparse.Namespace, columns: ground_truth.Columns) -> ground_truth.Joined:
     texts = {columns.inference_id} if options.problem_type is ProblemType.REGRESSION else columns.text
-    known = read_batches(options.ground_truth, Reading(as_text=texts)) if options.ground_truth else iter(())
-    labels = ground_truth.read_labels(known, columns)
-    reading = Reading(as_text=texts, columns=options.columns)
-    return ground_truth.join(read_batches(options.predictions, reading), labels, columns)
+    folder: Path | None = options.ground_truth
+    labels = (
+        ground_truth.read_labels((), columns)
+        if folder is None
+        else settled(
+            lambda reading: ground_truth.read_labels(read_batches(folder, reading), columns),
+            folder,
+            Reading(as_text=texts),
+        )
+    )
+    return settled(
+        lambda reading: ground_truth.join(read_batches(options.predictions, reading), labels, columns),
+        options.predictions,
+        Reading(as_text=texts, columns=options.columns),
+    )
