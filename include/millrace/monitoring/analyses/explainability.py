@@ -11,7 +11,6 @@ Sources: https://docs.aws.amazon.com/sagemaker/latest/dg/clarify-config-json-mon
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -104,17 +103,16 @@ def _features(records: MonitoredRecords, contract: Contract, config: ShapConfig)
 
 def _sample(rows: Iterable[Row]) -> list[Row]:
     """Rows to explain, and for a background of the window's own, drawn evenly (Vitter's algorithm R)."""
-    size, dice = MAX_EXPLAINED + WINDOW_BACKGROUND, random.Random(SEED)  # noqa: S311
+    size, dice = MAX_EXPLAINED + WINDOW_BACKGROUND, np.random.default_rng(SEED)
     kept: list[Row] = []
     for index, row in enumerate(rows):
         if index < size:
             kept.append(row)
-        elif (place := dice.randrange(index + 1)) < size:
+        elif (place := int(dice.integers(index + 1))) < size:
             kept[place] = row
     if not kept:
         raise DatasetError("the window holds no record; nothing can be explained")
-    dice.shuffle(kept)
-    return kept
+    return [kept[place] for place in dice.permutation(len(kept))]
 
 
 def _explain(contract: Contract, config: ShapConfig, rows: Sequence[Row]) -> Explained:
