@@ -4,13 +4,12 @@ Each stream lives through calm days and then a planted change; every day is a wi
 the retraining policy (two of the last three windows, seven days of cool-down) decides. The *delay* is in windows from the
 change on: 1 is the first changed day. A stream that never changes counts the retrainings that were asked for.
 
-    python -m benchmarks.drift_delay [--windows 500,2000] [--streams 20]
+    python -m benchmarks.drift_delay [--windows 500,2000] [--repetitions 20]
     python -m benchmarks.drift_delay --quick
 """
 
 from __future__ import annotations
 
-import argparse
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from benchmarks.figures import emit
-from benchmarks.planted_windows import PLANTED, Baseline, reference
+from benchmarks.planted_windows import PLANTED, Baseline, command_line, reference
 from millrace.monitoring.planted import NO_CHANGE, Change, Stream
 from millrace.retraining.policy import RetrainingPolicy, decide
 from millrace.retraining.record import Record
@@ -80,18 +79,12 @@ def lines(rows: int, streams: int) -> Iterator[tuple[str, list[Lived]]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--windows", default="500,2000", help="rows of a window, with commas")
-    parser.add_argument("--streams", type=int, default=20)
-    parser.add_argument("--quick", action="store_true", help="does it run at all: figures of no worth")
-    options = parser.parse_args()
-    sizes = [500] if options.quick else [int(rows) for rows in options.windows.split(",")]
-    streams = 2 if options.quick else options.streams
+    sizes, repetitions = command_line(__doc__, windows="500,2000", repetitions=20)
     print("| planted | rows | drift noticed | retraining asked for | noticed; asked for where nothing had changed |")
     print("|---|---|---|---|---|")
     results: dict[str, Any] = {}
     for rows in sizes:
-        for what, lives in lines(rows, streams):
+        for what, lives in lines(rows, repetitions):
             changed = not what.startswith(NO_CHANGE)
             calm = CALM_DAYS if changed else CALM_DAYS + CHANGED_DAYS
             idle = [sum(day < calm for one in lives for day in getattr(one, name)) for name in ("drifted", "asked")]

@@ -11,7 +11,6 @@ changed. Each answer is for one window alone: nothing waits for a second one (`d
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import tempfile
@@ -26,7 +25,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.figures import emit
 from benchmarks.peer import HERE, interpreter
-from benchmarks.planted_windows import PLANTED, TOGETHER, Baseline, reference
+from benchmarks.planted_windows import PLANTED, TOGETHER, Baseline, command_line, reference
 from millrace.monitoring.planted import Change, Stream
 
 DETECTORS = ("millrace", "evidently", "nannyml")
@@ -103,13 +102,7 @@ def show(cell: Cell) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--windows", default="500,2000,10000", help="rows of a window, with commas")
-    parser.add_argument("--repetitions", type=int, default=40)
-    parser.add_argument("--quick", action="store_true", help="does it run at all: figures of no worth")
-    options = parser.parse_args()
-    sizes = [500] if options.quick else [int(rows) for rows in options.windows.split(",")]
-    repetitions = 2 if options.quick else options.repetitions
+    sizes, repetitions = command_line(__doc__, windows="500,2000,10000", repetitions=40)
     print("| planted | to be named | rows | " + " | ".join(DETECTORS) + " |")
     print("|---" * (3 + len(DETECTORS)) + "|")
     results: dict[str, Any] = {}

@@ -11,7 +11,6 @@ nothing has changed, that of windows in which any column is.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.figures import emit
-from benchmarks.planted_windows import PLANTED, TOGETHER, Baseline, reference
+from benchmarks.planted_windows import PLANTED, TOGETHER, Baseline, command_line, reference
 from millrace.monitoring.drift import ALPHA, JENSEN_SHANNON, DriftResult, FeatureDrift
 from millrace.monitoring.multivariate import domain_classifier
 from millrace.monitoring.planted import Change, Stream
@@ -63,13 +62,7 @@ def found(named: set[str], column: str, statistic: str) -> bool:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--windows", default="500,2000", help="rows of a window, with commas")
-    parser.add_argument("--repetitions", type=int, default=40)
-    parser.add_argument("--quick", action="store_true", help="does it run at all: figures of no worth")
-    options = parser.parse_args()
-    sizes = [500] if options.quick else [int(rows) for rows in options.windows.split(",")]
-    repetitions = 2 if options.quick else options.repetitions
+    sizes, repetitions = command_line(__doc__, windows="500,2000", repetitions=40)
     print("| planted | rows | " + " | ".join(NAMES) + " |")
     print("|---" * (2 + len(NAMES)) + "|")
     results: dict[str, Any] = {}

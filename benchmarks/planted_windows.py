@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -62,6 +63,20 @@ class Baseline:
 def reference(rows: int) -> pa.Table:
     """The unchanged days of the stream 0 that windows of so many rows are held against."""
     return Stream(0).day(0, REFERENCE_WINDOWS * rows)
+
+
+def command_line(description: str | None, *, windows: str, repetitions: int) -> tuple[list[int], int]:
+    """The rows of each size of window, and how often each change is planted.
+
+    Args:
+        windows, repetitions: unless said otherwise.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--windows", default=windows, help="rows of a window, with commas")
+    parser.add_argument("--repetitions", type=int, default=repetitions, help="windows or streams for each change")
+    parser.add_argument("--quick", action="store_true", help="does it run at all: figures of no worth")
+    options = parser.parse_args()
+    return ([500], 2) if options.quick else ([int(rows) for rows in options.windows.split(",")], options.repetitions)
 
 
 def summary(table: pa.Table) -> DatasetSummary:
