@@ -102,6 +102,10 @@ class Place:
             patch.setenv("MILLRACE_DEPLOYMENT", self.deployment)
             yield self
 
+    def put(self, name: str, rows: bytes) -> str:
+        """The URI of a prefix that holds these rows as CSV."""
+        return self.jobs.put(f"{self.deployment}/{name}/rows.csv", rows).rpartition("/")[0]
+
     def deal(self, fault: JobFault = HELD) -> None:
         """Let this fault befall every job that the deployment creates from now on."""
         fault_plan.write(

@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk.execution_time.context import OutletEventAccessors
 
 from millrace.runtime import fault_plan
+from tests.contracts.operators import Land, Place
 from tests.operators.attempts import Attempts
 from tests.operators.runtime import local_deployment
 from tests.operators.steps import ASSET, Finished, Steps
@@ -44,6 +45,13 @@ def steps(worker: Callable[[], Any], runtime: RuntimeProcess) -> Iterator[Steps]
     with worker() as found:
         yield found
     fault_plan.clear(runtime.data_dir)
+
+
+@pytest.fixture(scope="module")
+def place(runtime: RuntimeProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """One for each module, with a registry of its own."""
+    with Land(runtime, tmp_path_factory.mktemp("place")).workers() as land, Place(land).worker() as place:
+        yield place
 
 
 @pytest.fixture(scope="module")

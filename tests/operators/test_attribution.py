@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from operators.attribution import AttributionDriftOperator
 from operators.processing import split_uri
-from tests.contracts.operators import CODE, SMALL, Land, Place
+from tests.contracts.operators import CODE, SMALL, Place
 from tests.operators.attempts import Attempts
-from tests.runtime.process import RuntimeProcess
 
 TOLD: dict[str, Any] = {"task_id": "attribution", "instance_type": SMALL, "poll_seconds": 0.5}
 BEFORE = b"age,height,debt\n" + b"0.9,-0.3,0.1\n-0.9,0.3,-0.1\n" * 100
 SWAPPED = b"age,height,debt\n" + b"0.1,-0.3,0.9\n-0.1,0.3,-0.9\n" * 100
-
-
-@pytest.fixture(scope="module")
-def place(runtime: RuntimeProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with Land(runtime, tmp_path_factory.mktemp("attribution")).workers() as land, Place(land).worker() as place:
-        yield place
-
-
-def put(place: Place, name: str, rows: bytes) -> str:
-    return place.jobs.put(f"{place.deployment}/{name}/rows.csv", rows).rpartition("/")[0]
 
 
 def analysis(place: Place, result: dict[str, Any]) -> dict[str, Any]:
@@ -38,24 +26,24 @@ def analysis(place: Place, result: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_features_that_changed_places_are_drift_and_the_task_succeeds(place: Place) -> None:
-    before = put(place, "before", BEFORE)
+    before = place.put("before", BEFORE)
     for rows, drifted in ((BEFORE, False), (SWAPPED, True)):
-        data = put(place, f"drifted-{drifted}", rows)
+        data = place.put(f"drifted-{drifted}", rows)
         result = Attempts().execute(AttributionDriftOperator(**TOLD, data=data, baseline=before))
         assert result["drifted"] is drifted
         assert result["report"].endswith("/report.html")
 
 
 def test_an_earlier_report_is_a_baseline(place: Place) -> None:
-    before = put(place, "before", BEFORE)
+    before = place.put("before", BEFORE)
     earlier = Attempts().execute(AttributionDriftOperator(**TOLD, data=before, baseline=before))
-    told = {**TOLD, "baseline": earlier["outputs"]["report"], "data": put(place, "swapped", SWAPPED)}
+    told = {**TOLD, "baseline": earlier["outputs"]["report"], "data": place.put("swapped", SWAPPED)}
     assert Attempts().execute(AttributionDriftOperator(**told))["drifted"]
 
 
 def test_the_champion_is_asked_where_there_are_features_only(place: Place) -> None:
-    people = put(
-        place, "people", b"age,height\n" + b"".join(b"%d,%d\n" % (20 + n % 50, 150 + n % 40) for n in range(200))
+    people = place.put(
+        "people", b"age,height\n" + b"".join(b"%d,%d\n" % (20 + n % 50, 150 + n % 40) for n in range(200))
     )
     told: dict[str, Any] = {
         **TOLD, "data": people, "baseline": people, "packages": CODE, "explain": 20,

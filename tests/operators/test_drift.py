@@ -48,7 +48,7 @@ def history(place: Place) -> History:
 
 def look(place: Place, day: int, rows: bytes, policy: RetrainingPolicy, attempts: Attempts | None = None) -> Any:
     """One day's monitor: its result, and the events that it emitted."""
-    data = place.jobs.put(f"{place.deployment}/days/{day}/rows.csv", rows).rpartition("/")[0]
+    data = place.put(f"days/{day}", rows)
     attempts = attempts or Attempts()
     attempts.outlet_events = OutletEventAccessors()
     operator = DriftMonitorOperator(

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
 from operators.gates import BaselineGateOperator, FairnessGateOperator
-from tests.contracts.operators import SMALL, Land, Place
+from tests.contracts.operators import SMALL, Place
 from tests.operators.attempts import Attempts
-from tests.runtime.process import RuntimeProcess
 
 TOLD: dict[str, Any] = {"task_id": "gate", "instance_type": SMALL, "poll_seconds": 0.5}
 UNFAIR = b"sex,granted\n" + b"f,no\n" * 300 + b"f,yes\n" * 100 + b"m,no\n" * 100 + b"m,yes\n" * 300
-
-
-@pytest.fixture(scope="module")
-def place(runtime: RuntimeProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with Land(runtime, tmp_path_factory.mktemp("gates")).workers() as land, Place(land).worker() as place:
-        yield place
-
-
-def put(place: Place, name: str, rows: bytes) -> str:
-    return place.jobs.put(f"{place.deployment}/{name}/rows.csv", rows).rpartition("/")[0]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +24,7 @@ def put(place: Place, name: str, rows: bytes) -> str:
     ],
 )
 def test_data_unlike_the_baseline_is_refused(place: Place, check: Any, rows: bytes, said: str) -> None:
-    data = put(place, f"{check}-{said}", rows)
+    data = place.put(f"{check}-{said}", rows)
     with pytest.raises(AirflowFailException, match=rf"did not pass: [\s\S]*- {said}: [\s\S]*The report: s3://bucket/"):
         Attempts().execute(BaselineGateOperator(check=check, data=data, model=place.champion, **TOLD))
 
@@ -48,7 +36,7 @@ def test_data_like_the_baseline_passes(place: Place, check: Any) -> None:
 
 
 def test_unequal_treatment_is_refused_and_within_a_stated_range_it_is_not(place: Place) -> None:
-    told = {**TOLD, "data": put(place, "loans", UNFAIR), "facet": ("sex", ("f",)), "label": ("granted", ("yes",))}
+    told = {**TOLD, "data": place.put("loans", UNFAIR), "facet": ("sex", ("f",)), "label": ("granted", ("yes",))}
     with pytest.raises(AirflowFailException, match="DPL"):
         Attempts().execute(FairnessGateOperator(**told, ranges={"DPL": (-0.1, 0.1)}))
     assert Attempts().execute(FairnessGateOperator(**told, ranges={"DPL": (-0.6, 0.6)}))["passed"]
