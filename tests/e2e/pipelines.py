@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from millrace.cli.airflow_api import AirflowApi
+from millrace.cli.dags import await_dags
 from millrace.cli.environment import client
 from millrace.cli.stack import Stack
 from tests.runtime.process import until
@@ -23,10 +24,11 @@ class Pipelines:
         self.stack = stack
         self.api = api
         self.layout = stack.layout
-        for dag_id in ("digits_training", "digits_scoring", "digits_monitoring", "waiting"):
-            until(lambda dag_id=dag_id: api.has_dag(dag_id), 120, f"{dag_id} is parsed")  # type: ignore[misc]
-            api.unpause(dag_id)
-        assert api.import_errors() == []
+
+    def serve(self, *dag_ids: str) -> None:
+        """Wait until Airflow has parsed these DAGs, and unpause them."""
+        await_dags(self.api, self.layout.dags, dag_ids)
+        assert self.api.import_errors() == {}
 
     def client(self, service: str) -> Any:
         return client(service, self.layout)

@@ -15,8 +15,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 @pytest.fixture(scope="module")
 def nights(pipelines: Pipelines) -> dict[int, Run]:
     """The nights of 5, 6, 12, 13 and 14 January; the retraining that one of them starts has ended before the next."""
-    for dag_id in ("lending_nightly", "lending_training"):
-        pipelines.api.unpause(dag_id)
+    pipelines.serve("lending_nightly", "lending_training")
     pipelines.start("lending_training", day="2026-01-01").succeed()
     played = {}
     for day in (5, 6, 12, 13, 14):

@@ -31,6 +31,11 @@ PIXELS = [f"pixel_{index}" for index in range(64)]
 POLICY = Path(__file__).parents[2] / "docs/iam/worker-policy.json"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def served(pipelines: Pipelines) -> None:
+    pipelines.serve("digits_training", "digits_scoring", "digits_monitoring", "waiting")
+
+
 @pytest.fixture(scope="session")
 def trained(pipelines: Pipelines) -> Run:
     """The first training run, approved by a person."""
@@ -249,6 +254,17 @@ def test_second_up_says_that_it_is_up(pipelines: Pipelines) -> None:
     )
     assert again.returncode == 1
     assert "the stack is up already" in again.stdout
+
+
+def test_run_of_an_unknown_dag_names_those_that_are_there(pipelines: Pipelines) -> None:
+    layout = pipelines.layout
+    environment = {"MILLRACE_PROJECT": str(layout.project), "MILLRACE_PORT": str(layout.first_port)}
+    done = subprocess.run(
+        [sys.executable, "-m", "millrace.cli", "run", "digits_trainning"],
+        env={**os.environ, **environment}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "Airflow has found no DAG digits_trainning; it has digits_monitoring, digits_scoring" in done.stdout
 
 
 def test_failing_run_prints_its_task_its_log_and_its_jobs_log(pipelines: Pipelines, trained: Run) -> None:

@@ -214,16 +214,16 @@ class LiveAirflow:
 
     def serve(self) -> None:
         """Wait until every DAG file is parsed, and unpause what is in it."""
-        files = {path.name for path in (self.layout.project / "dags").glob("*.py")}
+        files = {path.name for path in self.layout.dags.glob("*.py")}
 
-        def dags() -> list[dict[str, Any]]:
+        def dags() -> dict[str, str]:
             errors = self.api.import_errors()
             assert not errors, errors
-            return list(self.api.call("GET", "/dags?limit=100&exclude_stale=false")["dags"])
+            return self.api.dag_files()
 
-        until(lambda: files <= {Path(dag["fileloc"]).name for dag in dags()}, START_SECONDS, f"{files} are parsed")
-        for dag in dags():
-            self.api.unpause(dag["dag_id"])
+        until(lambda: files <= {*dags().values()}, START_SECONDS, f"{files} are parsed")
+        for dag_id in dags():
+            self.api.unpause(dag_id)
 
     def add_fault(self, rule: fault_plan.Rule) -> None:
         """Put a rule into the runtime's fault plan, beside those of other cases."""

@@ -111,6 +111,7 @@ def run(
     import json
 
     from .airflow_api import AirflowApi
+    from .dags import await_dags
     from .follow import Followed, Follower, RunFailed, explain_failure
     from .stage import Stage
 
@@ -128,7 +129,7 @@ def run(
     except ValueError as error:
         console.print(f"[red]--conf is not JSON: {error}")
         raise typer.Exit(2) from error
-    api.unpause(dag_id)
+    await_dags(api, layout.dags, [dag_id], say=_say)
     try:
         Follower(api, console, waiting).follow([Followed(dag_id, api.trigger(dag_id, parameters))])
     except RunFailed as failure:
@@ -180,6 +181,7 @@ def _show(stack: Stack) -> None:
 def main() -> None:
     """The console script; expected errors end in one message and a status of 1."""
     from .airflow_api import ApiError, NotReached
+    from .dags import DagNotFound
     from .environment import scrub
     from .follow import RunFailed
     from .stage import DemoFailed
@@ -187,6 +189,6 @@ def main() -> None:
     scrub(os.environ)
     try:
         app()
-    except (StackError, LayoutError, DemoFailed, RunFailed, ApiError, NotReached) as error:
+    except (StackError, LayoutError, DagNotFound, DemoFailed, RunFailed, ApiError, NotReached) as error:
         console.print(f"[bold red]millrace:[/] {error}", highlight=False)
         sys.exit(1)

@@ -51,18 +51,17 @@ class AirflowApi:
             self._token = None  # it has expired
             return self._call(method, f"/api/v2{path}", body, self._login())
 
-    def has_dag(self, dag_id: str) -> bool:
-        try:
-            self.call("GET", f"/dags/{dag_id}")
-        except ApiError as error:
-            if error.status == 404:
-                return False
-            raise
-        return True
+    def dag_files(self) -> dict[str, str]:
+        """The file of each DAG that Airflow has found, relative to the DAG folder, by DAG id."""
+        files: dict[str, str] = {}
+        while page := self.call("GET", f"/dags?limit=100&offset={len(files)}&order_by=dag_id")["dags"]:
+            files |= {dag["dag_id"]: str(dag["relative_fileloc"]) for dag in page}
+        return files
 
-    def import_errors(self) -> list[str]:
-        found = self.call("GET", "/importErrors")["import_errors"]
-        return [f"{error['filename']}:\n{error['stack_trace']}" for error in found]
+    def import_errors(self) -> dict[str, str]:
+        """Why a file does not parse, by its path relative to the DAG folder."""
+        found = self.call("GET", "/importErrors?limit=100")["import_errors"]
+        return {error["filename"]: error["stack_trace"] for error in found}
 
     def unpause(self, dag_id: str) -> None:
         self.call("PATCH", f"/dags/{dag_id}?update_mask=is_paused", {"is_paused": False})

@@ -23,10 +23,11 @@ def play(stage: Stage) -> None:
     """Play it and print the summary.
 
     Raises:
-        DemoFailed: a DAG does not parse, or the drift started no training.
+        DagNotFound: one of the DAGs does not parse.
+        DemoFailed: the drift started no training.
         RunFailed: a run failed; its task, log and job log were printed.
     """
-    stage.await_dags((TRAINING, SCORING, MONITORING))
+    stage.await_dags(TRAINING, SCORING, MONITORING)
     api = stage.api
     [training] = stage.follow("training", Followed(TRAINING, api.trigger(TRAINING)))
     scoring, clean, drifted = stage.follow(

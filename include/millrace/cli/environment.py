@@ -98,7 +98,7 @@ def airflow(layout: Layout) -> dict[str, str]:
         extra["service_config"] = {"s3": {"endpoint_url": layout.s3_endpoint_url}}
     connection = {"conn_type": "aws", "extra": extra}
     settings = {
-        "CORE__DAGS_FOLDER": str(layout.project / "dags"),
+        "CORE__DAGS_FOLDER": str(layout.dags),
         "CORE__PLUGINS_FOLDER": str(layout.project / "plugins"),
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__EXECUTOR": "LocalExecutor",

@@ -40,7 +40,7 @@ class Layout:
     def __post_init__(self) -> None:
         if not 1024 <= self.first_port <= 65_000:
             raise LayoutError(f"MILLRACE_PORT is {self.first_port}; it must lie between 1024 and 65000")
-        if not (self.project / "dags").is_dir():
+        if not self.dags.is_dir():
             raise LayoutError(
                 f"{self.project} has no folder dags/; run millrace in the project, or set MILLRACE_PROJECT"
             )
@@ -98,6 +98,10 @@ class Layout:
     @property
     def airflow_url(self) -> str:
         return f"http://127.0.0.1:{self.airflow_port}"
+
+    @property
+    def dags(self) -> Path:
+        return self.project / "dags"
 
     @property
     def logs(self) -> Path:

@@ -37,10 +37,11 @@ def play(stage: Stage, nights: int) -> None:
     """Train on the bank's past, play the nights, and print the summary.
 
     Raises:
-        DemoFailed: a DAG does not parse, or drift that lasts started no training.
+        DagNotFound: one of the DAGs does not parse.
+        DemoFailed: drift that lasts started no training.
         RunFailed: a run failed; its task, log and job log were printed.
     """
-    stage.await_dags((NIGHTLY, TRAINING))
+    stage.await_dags(NIGHTLY, TRAINING)
     stage.follow(
         "training on the bank's past", Followed(TRAINING, stage.api.trigger(TRAINING, {"day": str(FIRST_DAY)}))
     )

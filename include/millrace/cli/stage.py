@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from rich.console import Console
 
 from .airflow_api import AirflowApi
+from .dags import await_dags
 from .environment import client
 from .follow import Followed, Follower, RunFailed, explain_failure
 from .layout import Layout
 
-PARSE_SECONDS, EVENT_SECONDS = 120, 90
+EVENT_SECONDS = 90
 
 
 class DemoFailed(RuntimeError):
@@ -32,26 +32,13 @@ class Stage:
         self.api = AirflowApi(self.layout)
         self._follower = Follower(self.api, self.console, self._approve)
 
-    def await_dags(self, dag_ids: Collection[str]) -> None:
+    def await_dags(self, *dag_ids: str) -> None:
         """Wait until Airflow has found these DAGs, and unpause them.
 
         Raises:
-            DemoFailed: one does not parse, or is not found.
+            DagNotFound: one does not parse, or is not there.
         """
-        deadline = time.monotonic() + PARSE_SECONDS
-        waiting = set(dag_ids)
-        while waiting:
-            waiting = {dag_id for dag_id in waiting if not self.api.has_dag(dag_id)}
-            errors = self.api.import_errors()
-            if errors:
-                raise DemoFailed("a DAG does not parse:\n" + "\n".join(errors))
-            if waiting and time.monotonic() > deadline:
-                raise DemoFailed(
-                    f"Airflow has not found {', '.join(sorted(waiting))}; see `millrace logs dag-processor`"
-                )
-            time.sleep(0.3 if waiting else 0)
-        for dag_id in dag_ids:
-            self.api.unpause(dag_id)
+        await_dags(self.api, self.layout.dags, dag_ids)
 
     def follow(self, what: str, *runs: Followed) -> tuple[Followed, ...]:
         """Wait until these runs have ended; a failed one's task, log and job log are printed.
