@@ -20,9 +20,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.e2e.conftest import three_free_ports
 from tests.live.stack import LiveAirflow
-from tests.runtime.process import until
+from tests.runtime.process import three_free_ports, until
 
 from benchmarks import peer
 from benchmarks.figures import Figure, emit, ratio, rounded, verdict

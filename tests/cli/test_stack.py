@@ -18,16 +18,15 @@ from millrace.cli.environment import client
 from millrace.cli.layout import Layout
 from millrace.cli.services import SERVICES
 from millrace.cli.stack import Stack, StackError
+from tests.runtime.process import three_free_ports
 from tests.runtime.storages import another_s3
 
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Stack:
     (tmp_path / "dags").mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = min(probe.getsockname()[1], 64_000)
-    return Stack(Layout(project=tmp_path, state=tmp_path / ".millrace", first_port=port), lambda line: None)
+    layout = Layout(project=tmp_path, state=tmp_path / ".millrace", first_port=three_free_ports())
+    return Stack(layout, lambda line: None)
 
 
 def test_port_in_use_is_named_with_who_needs_it_and_what_to_do(stack: Stack) -> None:

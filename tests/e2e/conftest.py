@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import socket
@@ -20,7 +19,7 @@ from millrace.cli.airflow_api import AirflowApi
 from millrace.cli.layout import Layout
 from millrace.cli.stack import Stack
 from tests.e2e.pipelines import Pipelines
-from tests.runtime.process import RuntimeProcess
+from tests.runtime.process import RuntimeProcess, three_free_ports
 
 PROJECT = Path(__file__).parents[2]
 
@@ -71,26 +70,6 @@ class Poison:
 
     def close(self) -> None:
         self._listener.close()
-
-
-def three_free_ports() -> int:
-    """The first of them; each process looks from a place of its own, since several may look at the same time."""
-    mine = 21_000 + 30 * (os.getpid() % 400)
-    for first in itertools.chain(range(mine, 60_000, 10), range(21_000, mine, 10)):
-        sockets = []
-        try:
-            for port in range(first, first + 3):
-                probe = socket.socket()
-                sockets.append(probe)
-                probe.bind(("127.0.0.1", port))
-        except OSError:
-            continue
-        else:
-            return first
-        finally:
-            for probe in sockets:
-                probe.close()
-    raise AssertionError("no three free ports")
 
 
 @pytest.fixture(scope="session")

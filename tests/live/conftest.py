@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import three_free_ports
 from tests.live import matrix
 from tests.live.matrix import Case, Row
 from tests.live.stack import LiveAirflow
+from tests.runtime.process import three_free_ports
 
 AT_ONCE = 6
 DAGS = Path(__file__).with_name("dags")

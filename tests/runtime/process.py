@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import boto3
 import psutil
 import pytest
 
+from millrace.runtime.ports import Ports
 from millrace.runtime.sandbox import bubblewrap_works
 
 T = TypeVar("T")
@@ -31,10 +31,20 @@ needs_sandbox = pytest.mark.skipif(
 )
 
 
+PORTS = Ports(15_000, 19_999)
+"""What the runtime itself does not lease out, for the processes that the tests start."""
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return PORTS.take()
+
+
+def three_free_ports() -> int:
+    """The first of three in a row, as a stack needs them."""
+    ports = [PORTS.take(), PORTS.take(), PORTS.take()]
+    while ports != [*range(ports[0], ports[0] + 3)]:
+        ports = [*ports[1:], PORTS.take()]
+    return ports[0]
 
 
 def until(look: Callable[[], T | None], seconds: float = 60, what: str = "it") -> T:

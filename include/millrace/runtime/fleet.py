@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import socket
 import time
 import uuid
 from dataclasses import asdict, dataclass
@@ -21,8 +20,10 @@ from .credentials import Credential
 from .database import Database
 from .errors import JobFailed
 from .instance import Instance, Spec
+from .ports import Ports
 from .storage import Storage, StorageAway
 
+FIRST_PORT, LAST_PORT = 10_000, 14_999
 READY_SECONDS = 240
 STOP_SECONDS = 30
 TREES = ("ml", "tmp")
@@ -54,6 +55,7 @@ class Fleets:
         self._objects = objects
         self._sandboxed = sandboxed
         self._credential = credential
+        self._ports = Ports(FIRST_PORT, LAST_PORT)
 
     def plan(self, endpoint_config: dict[str, Any]) -> list[Server]:
         """The servers that a configuration asks for; none is started yet."""
@@ -65,7 +67,7 @@ class Fleets:
                         id=uuid.uuid4().hex,
                         variant=variant["VariantName"],
                         model=variant["ModelName"],
-                        port=_free_port(),
+                        port=self._ports.take(),
                         weight=float(variant.get("InitialVariantWeight", 1.0)),
                         ready_seconds=variant.get("ContainerStartupHealthCheckTimeoutInSeconds", READY_SECONDS),
                         started=time.time(),
@@ -191,9 +193,3 @@ def _tail(path: Path) -> str:
         stream.seek(0, 2)
         stream.seek(max(0, stream.tell() - 4096))
         return stream.read().decode(errors="replace")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

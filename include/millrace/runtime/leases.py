@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import itertools
 import os
-import random
-import socket
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .capacity import UNITS, Share, memory_bytes
+from .ports import Ports
 
 FIRST_PORT, LAST_PORT = 20_000, 29_999
 
@@ -54,6 +53,7 @@ class Leases:
         self._units = 0
         self._lock = threading.Lock()
         self._blocks: set[int] = set()
+        self._range = Ports(FIRST_PORT, LAST_PORT)
         self._ports: set[int] = set()
         self._gpus = list(gpus)
         self._held_gpus: set[str] = set()
@@ -73,9 +73,9 @@ class Leases:
         with self._lock:
             if self._lack(shares):
                 return None
+            port = self._free_port()
             block = next(number for number in range(1, 40_000) if number not in self._blocks)
             self._blocks.add(block)
-            port = self._free_port()
             addresses = [_address(block, index) for index in range(1, count + 1)]
             names = [f"algo-{index}" for index in range(1, count + 1)] if named_hosts else addresses
             most = max(1, len(self._load) // count)
@@ -137,12 +137,10 @@ class Leases:
         return chosen
 
     def _free_port(self) -> int:
-        # From anywhere in the range: another runtime on this machine leases from it too, and knows nothing of ours.
-        for port in random.sample(range(FIRST_PORT, LAST_PORT + 1), LAST_PORT + 1 - FIRST_PORT):
-            if port not in self._ports and _is_free(port):
-                self._ports.add(port)
-                return port
-        raise OSError(f"no port between {FIRST_PORT} and {LAST_PORT} is free")
+        # One that a job holds without listening on it, as most do, is free for all that the system knows.
+        port = next(port for port in iter(self._range.take, None) if port not in self._ports)
+        self._ports.add(port)
+        return port
 
 
 def lease_from(document: dict[str, object]) -> Lease:
@@ -152,13 +150,3 @@ def lease_from(document: dict[str, object]) -> Lease:
 def _address(block: int, index: int) -> str:
     high, low = divmod(block, 250)
     return f"127.{64 + high}.{low + 1}.{index}"
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError:
-            return False
-    return True
