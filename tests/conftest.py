@@ -6,10 +6,10 @@ import os
 
 from hypothesis import settings
 
-from millrace.cli.environment import scrub, telemetry_off
+from millrace.cli.environment import asides_off, scrub
 
 scrub(os.environ)
-os.environ.update(telemetry_off())
+os.environ.update(asides_off())
 
 settings.register_profile("shared machine", deadline=None)  # a busy core is no failure
 settings.load_profile("shared machine")

@@ -12,6 +12,7 @@ import json
 import queue
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -30,6 +31,7 @@ from operators.clients import client
 from operators.failures import EXCEPTIONS, JobStopped, Refused, StepFailed, StepTimeout, typed_failures
 from operators.lineage import lineage
 from operators.links import JobLink
+from operators.outliving import outlive
 from operators.task_state import identity_of, max_tries, recall, remember, run_started
 from operators.triggers import JobTrigger, earliest_return
 
@@ -287,7 +289,8 @@ class JobAttempt:
             raise
         finally:
             poller.forget(watch)
-            tokens = follower.leave(following, LISTEN_SECONDS)
+            # Told to end, there are five seconds left to stop the job in.
+            tokens = follower.leave(following, 0 if termination.requested.is_set() else LISTEN_SECONDS)
         while not lines.empty():
             self._say(lines.get())
         return watch.ended.done(), tokens
@@ -297,7 +300,7 @@ class JobAttempt:
         state = termination.own_state(self.context)
         if state in termination.GOES_ON:
             raise StepFailed(f"this worker was told to end; the job {job_name} runs on, and the next attempt adopts it")
-        stopped = observe.stop(self._sagemaker, self.kind, job_name)
+        stopped = outlive(partial(observe.stop, self._sagemaker, self.kind, job_name))
         raise JobStopped(
             f"a user has ended the task (it is {state}): "
             + (f"stopping {job_name}" if stopped else f"{job_name} has ended")

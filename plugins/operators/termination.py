@@ -6,13 +6,37 @@ Whoever waits looks at the flag and asks Airflow what has become of the task: a 
 
 from __future__ import annotations
 
-import threading
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-requested = threading.Event()
+
+class Flag:
+    """An event that a signal handler may set. `threading.Event` takes a lock for that, which the very thread that the
+    signal interrupts may hold."""
+
+    def __init__(self) -> None:
+        self._is_set = False
+
+    def set(self) -> None:
+        self._is_set = True
+
+    def clear(self) -> None:
+        self._is_set = False
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, unless it is set already; whether it is set then."""
+        if not self._is_set:
+            time.sleep(seconds)
+        return self._is_set
+
+
+requested = Flag()
 """Set by `on_kill`. A worker's process runs one task, so that there is one of it."""
 GOES_ON = frozenset(
     {"running", "queued", "scheduled", "deferred", "up_for_retry", "up_for_reschedule", "none", "unknown"}

@@ -15,6 +15,8 @@ from millrace.cli.stack import Stack
 from tests.runtime.process import until
 
 ENDED = ("success", "failed")
+LOOK_SECONDS = 0.5
+"""Between two looks: Airflow's API is to have time for its workers."""
 
 
 class Pipelines:
@@ -88,7 +90,9 @@ class Run:
         return next(t for t in self._api.tasks(self.dag_id, self.run_id) if t["task_id"] == task_id)
 
     def until_task(self, task_id: str, *states: str, seconds: float = 180) -> None:
-        until(lambda: self.states().get(task_id) in states, seconds, f"{self.dag_id}.{task_id} is {states}")
+        until(
+            lambda: self.states().get(task_id) in states, seconds, f"{self.dag_id}.{task_id} is {states}", LOOK_SECONDS
+        )
 
     def answer(self, option: str) -> None:
         """Answer the approval, once it is asked for."""
@@ -101,7 +105,7 @@ class Run:
             state = str(self._api.run(self.dag_id, self.run_id)["state"])
             return state if state in ENDED else None
 
-        return until(ended, seconds, f"the end of {self.dag_id}")
+        return until(ended, seconds, f"the end of {self.dag_id}", LOOK_SECONDS)
 
     def succeed(self, seconds: float = 300) -> Run:
         state = self.end(seconds)

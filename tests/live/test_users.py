@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from millrace.runtime import fault_plan
+from millrace.runtime.faults import Throttle
 from tests.live.gates import JOB_WAITS
 from tests.live.matrix import Case
 from tests.live.postgres import needs_postgres
@@ -96,5 +98,24 @@ def test_task_in_a_worker_marked(live: LiveAirflow, case: Case, state: str) -> N
     run.mark(state)
     run.until_job("Stopped")
     assert run.end() == state
+    assert run.generations() == [(0, "Stopped")]
+    assert len(run.attempts()) == 1
+
+
+@pytest.mark.together
+def test_task_in_a_worker_marked_while_stopping_is_throttled(live: LiveAirflow, case: Case) -> None:
+    """The user marks the task failed while it waits in a worker and its job runs; for 15 s every call to stop the job is
+    refused with ThrottlingException. Airflow kills the worker (-9) 5 s after the mark."""
+    run = start(live, "in_worker")
+    case.watch(run)
+    run.until_log(JOB_WAITS)
+    [job] = run.jobs()
+    rule = fault_plan.Rule(Throttle(), operation="StopProcessingJob", name=job.name, seconds=15)
+    live.add_fault(rule)
+    run.mark("failed")
+    live.until_dealt(rule)
+    run.until_log("Task killed!")
+    run.until_job("Stopped")
+    assert run.end() == "failed"
     assert run.generations() == [(0, "Stopped")]
     assert len(run.attempts()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -58,6 +59,19 @@ class Forgotten(TaskInstance):
 def test_airflow_that_does_not_know_is_not_taken_for_a_user(kind: type[TaskInstance]) -> None:
     assert termination.own_state(Attempts(ti=kind()).context) == "unknown"
     assert "unknown" in termination.GOES_ON
+
+
+def test_a_signal_may_come_while_the_flag_is_looked_at() -> None:
+    def look(_frame: Any, _event: str, _argument: Any) -> Any:
+        termination.requested.set()  # between any two lines of `wait`, as a signal handler would
+        return look
+
+    sys.settrace(look)
+    try:
+        assert termination.requested.wait(0.01)
+    finally:
+        sys.settrace(None)
+    assert termination.requested.wait(3600), "what is set is not waited for"
 
 
 def test_sigterm_is_heard_by_jobs_and_endpoints_alike_and_forgotten_by_the_next_task(steps: Steps) -> None:

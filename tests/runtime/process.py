@@ -47,14 +47,14 @@ def three_free_ports() -> int:
     return ports[0]
 
 
-def until(look: Callable[[], T | None], seconds: float = 60, what: str = "it") -> T:
-    """The first truthy answer of `look`."""
+def until(look: Callable[[], T | None], seconds: float = 60, what: str = "it", pause: float = 0.05) -> T:
+    """The first truthy answer of `look`, asked with a pause in between."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = look()
         if found:
             return found
-        time.sleep(0.05)
+        time.sleep(pause)
     raise AssertionError(f"{what} did not happen within {seconds} s")
 
 
