@@ -38,8 +38,14 @@ class Pipelines:
     def start(self, dag_id: str, **params: Any) -> Run:
         return Run(self, dag_id, self.api.trigger(dag_id, params))
 
-    def runs_started_by_drift(self, dag_id: str = "digits_training") -> list[Run]:
+    def runs_started_by_drift(self, dag_id: str) -> list[Run]:
         return [Run(self, dag_id, run["dag_run_id"]) for run in self.api.runs(dag_id, "asset_triggered")]
+
+    def run_started_by_drift(self, dag_id: str) -> Run:
+        """The one there is, once there is one."""
+        what = f"the run of {dag_id} that drift starts"
+        [run] = until(lambda: self.runs_started_by_drift(dag_id), 120, what, LOOK_SECONDS)
+        return run
 
     def get(self, uri: str) -> bytes:
         bucket, _, key = uri.removeprefix("s3://").partition("/")

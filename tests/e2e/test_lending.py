@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from tests.e2e.pipelines import Pipelines, Run
-from tests.runtime.process import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
@@ -21,8 +20,7 @@ def nights(pipelines: Pipelines) -> dict[int, Run]:
     for day in (5, 6, 12, 13, 14):
         played[day] = pipelines.start("lending_nightly", day=f"2026-01-{day:02}").succeed()
         if played[day].result("monitor")["action"] == "retrain":
-            until(lambda: pipelines.runs_started_by_drift("lending_training"), 120, "the retraining")
-            pipelines.runs_started_by_drift("lending_training")[0].succeed()
+            pipelines.run_started_by_drift("lending_training").succeed()
     return played
 
 

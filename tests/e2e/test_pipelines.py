@@ -131,7 +131,7 @@ def test_only_the_drifted_batch_starts_a_training_and_refusing_it_deploys_nothin
 ) -> None:
     clean = pipelines.start("digits_monitoring", batch="clean").succeed()
     assert clean.result("monitor")["drifted"] is False
-    assert pipelines.runs_started_by_drift() == []
+    assert pipelines.runs_started_by_drift("digits_training") == []
     drifted = pipelines.start("digits_monitoring", batch="drifted").succeed()
     monitor = drifted.result("monitor")
     assert monitor["drifted"] is True
@@ -141,13 +141,13 @@ def test_only_the_drifted_batch_starts_a_training_and_refusing_it_deploys_nothin
     assert "baseline_drift_check" in {violation["constraint_check_type"] for violation in violations}
     assert b"<svg" in pipelines.get(monitor["report"]) or b"data:image/png" in pipelines.get(monitor["report"])
 
-    [started] = until(pipelines.runs_started_by_drift, 60, "the training that the drift starts")
+    started = pipelines.run_started_by_drift("digits_training")
     before = (pipelines.endpoint_config(), pipelines.champion().version)
     started.answer("Reject")
     started.end()
     assert started.states()["deploy"] == "skipped"
     assert (pipelines.endpoint_config(), pipelines.champion().version) == before
-    assert len(pipelines.runs_started_by_drift()) == 1
+    assert len(pipelines.runs_started_by_drift("digits_training")) == 1
 
 
 def test_killed_runtime_does_not_lose_a_training_that_needs_no_approval(pipelines: Pipelines, trained: Run) -> None:

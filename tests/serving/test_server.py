@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
+import select
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -181,24 +185,43 @@ def test_other_paths_are_404(served: Running) -> None:
         connection.close()
 
 
-def test_a_chunked_body_is_refused_and_not_misread(served: Running) -> None:
-    connection = served.connect()
-    connection.request(
-        "POST", "/invocations", iter([b"[[1,", b"2]]"]), {"Content-Type": "application/json"}, encode_chunked=True
-    )
-    response = connection.getresponse()
-    assert response.status == 413
-    assert b"Content-Length" in response.read()
-    connection.close()
+def test_a_chunked_body_is_refused_and_not_misread_and_whoever_sends_it_slowly_hears_so(served: Running) -> None:
+    with contextlib.closing(served.connect()) as connection:
+
+        def chunks() -> Iterator[bytes]:
+            yield b"[[1,"
+            select.select([connection.sock], [], [], 20)  # it has been answered, and may have been hung up on
+            for _ in range(20):
+                time.sleep(0.01)
+                yield b"2]]"
+
+        connection.request("POST", "/invocations", chunks(), {"Content-Type": "application/json"}, encode_chunked=True)
+        response = connection.getresponse()
+        assert response.status == 413
+        assert b"Content-Length" in response.read()
+
+
+def test_a_body_without_end_is_not_listened_to_for_long(served: Running) -> None:
+    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as connection:
+        connection.sendall(b"POST /invocations HTTP/1.1\r\nHost: me\r\nTransfer-Encoding: chunked\r\n\r\n")
+
+        def send() -> bool:
+            try:
+                connection.sendall(b"3\r\n2]]\r\n" * 1000)
+            except OSError:
+                return True
+            return False
+
+        until(send, 60, "the hanging up")
 
 
 def test_one_connection_is_kept_over_good_and_bad_requests(served: Running) -> None:
     connection = served.connect()
     connection.connect()
-    socket = connection.sock
+    made = connection.sock
     for body, status in (("[[1, 2]]", 200), ('"crash"', 500), ('"refuse"', 400), ("[[1, 2]]", 200)):
         assert ask(connection, body, "application/json")[0] == status
-    assert connection.sock is socket is not None
+    assert connection.sock is made is not None
     connection.close()
 
 

@@ -11,11 +11,14 @@ Standard library only. Source of the contract: aws/sagemaker-inference-toolkit.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import signal
+import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,6 +28,8 @@ from typing import Any
 
 BASE = Path(os.environ.get("SAGEMAKER_BASE_DIR", "/opt/ml"))
 DRAIN_SECONDS = 25
+LINGER_SECONDS = 2.0
+DROPPED_BYTES = 65_536
 MAX_BODY_BYTES = 100 * 1024 * 1024
 DEFAULT_PROGRAM = "inference.py"
 
@@ -99,12 +104,10 @@ class RequestHandler(BaseHTTPRequestHandler):
         said = self.headers.get("Content-Length") or "0"
         length = int(said) if said.isdigit() else MAX_BODY_BYTES + 1
         if self.path != "/invocations":
-            self.close_connection = True
-            self._answer(404, b"only /ping and /invocations are served", "text/plain")
+            self._refuse(404, b"only /ping and /invocations are served")
             return
         if length > MAX_BODY_BYTES or self.headers.get("Transfer-Encoding"):
-            self.close_connection = True
-            self._answer(413, b"send a Content-Length of at most 100 MiB", "text/plain")
+            self._refuse(413, b"send a Content-Length of at most 100 MiB")
             return
         body = self.rfile.read(length)
         content_type = self.headers.get("Content-Type") or "application/json"
@@ -133,6 +136,22 @@ class RequestHandler(BaseHTTPRequestHandler):
             self._answer(status, answer, kind)
         else:
             self._answer(200, answer, kind)
+
+    def _refuse(self, status: int, text: bytes) -> None:
+        """Answer a request whose body is not read, and close once the client has had time to see that.
+
+        A connection that is closed with bytes unread is reset: the client, still sending, would meet that in place of the
+        answer. What it sends meanwhile is dropped.
+        """
+        self.close_connection = True
+        self._answer(status, text, "text/plain")
+        deadline = time.monotonic() + LINGER_SECONDS
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            while (left := deadline - time.monotonic()) > 0:
+                self.connection.settimeout(left)
+                if not self.connection.recv(DROPPED_BYTES):
+                    return
 
     def _answer(self, status: int, body: bytes, content_type: str) -> None:
         self.send_response(status)
