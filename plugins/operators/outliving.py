@@ -13,18 +13,25 @@ from collections.abc import Callable
 from pathlib import Path
 
 DONE, NOT_NEEDED, FAILED = 0, 1, 2
+MOST_SECONDS = 600
+"""Nobody else ends the process; five times what the retries of one call take."""
 
 
-def outlive(act: Callable[[], bool]) -> bool:
+def outlive(act: Callable[[], bool], meanwhile: Callable[[], None]) -> bool:
     """Do it in a process of its own, wait for that, and return what it returned.
 
     Args:
         act: may be done twice; uses nothing that another thread of this process may hold at this moment.
+        meanwhile: is done here, once the process has begun.
 
     Raises:
         Exception: what `act` raises; it is done once more, here, when the other process could not do it.
     """
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:  # no process is to be had
+        meanwhile()
+        return act()
     if child == 0:
         code = FAILED
         try:
@@ -32,6 +39,7 @@ def outlive(act: Callable[[], bool]) -> bool:
             code = DONE if act() else NOT_NEEDED
         finally:
             os._exit(code)  # nothing of this process's own end, such as its last words to Airflow, is the child's
+    meanwhile()
     _, status = os.waitpid(child, 0)
     answer = {DONE: True, NOT_NEEDED: False}.get(os.waitstatus_to_exitcode(status))
     return act() if answer is None else answer
@@ -47,6 +55,8 @@ def _be_alone() -> None:
     os.setsid()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(MOST_SECONDS)
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in [int(entry.name) for entry in Path("/dev/fd").iterdir()]:
         if descriptor != nothing:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from millrace.cli.airflow_api import AirflowApi
 from millrace.cli.dags import DagNotFound, await_dags
+from millrace.cli.layout import Layout
 
 
 @dataclass
@@ -53,6 +57,7 @@ def test_a_dag_that_no_file_has_is_refused_as_soon_as_all_are_parsed(folder: Pat
     with pytest.raises(DagNotFound, match="no DAG frist; it has first, second, third") as refused:
         await_dags(airflow, folder, ["frist", "first"])
     assert "do not parse" not in str(refused.value)
+    assert "every 30 s" in str(refused.value)
     assert airflow.unpaused == []
 
 
@@ -66,3 +71,24 @@ def test_a_file_that_holds_no_dag_ends_the_wait_by_the_clock(folder: Path) -> No
     airflow = Parsing([("first", "a.py"), ("second", "b.py")])
     with pytest.raises(DagNotFound, match="no DAG third; it has none"):
         await_dags(airflow, folder, ["third"], seconds=0)
+
+
+class Growing(AirflowApi):
+    """An Airflow that finds one more DAG, which comes first in the order, between the first page and the second."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "dags").mkdir()
+        super().__init__(Layout(project=folder, state=folder))
+        self.dags = ["digits_training"]
+
+    def call(self, method: str, path: str, body: object = None) -> Any:
+        offset = int(parse_qs(urlsplit(path).query)["offset"][0])
+        page = [{"dag_id": dag_id, "relative_fileloc": f"{dag_id}.py"} for dag_id in self.dags[offset : offset + 100]]
+        self.dags = ["digits_monitoring", "digits_training"]
+        return {"dags": page}
+
+
+def test_dags_that_come_between_two_pages_are_known_at_the_next_look(tmp_path: Path) -> None:
+    airflow = Growing(tmp_path)
+    assert airflow.dag_files() == {"digits_training": "digits_training.py"}
+    assert airflow.dag_files().keys() == {"digits_monitoring", "digits_training"}

@@ -37,6 +37,12 @@ def test_child_speaks_to_the_runtime_and_to_nothing_else(layout: Layout) -> None
     assert Deployment.from_environment(child).id == "local"
 
 
+def test_mlflow_runs_no_jobs_of_its_own_unless_the_shell_says_so(layout: Layout) -> None:
+    name = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
+    assert environment.for_child(layout, "mlflow", SHELL)[name] == "false"
+    assert environment.for_child(layout, "mlflow", {**SHELL, name: "true"})[name] == "true"
+
+
 @pytest.fixture
 def elsewhere(layout: Layout, tmp_path: Path) -> Layout:
     """A stack whose objects another S3 holds."""

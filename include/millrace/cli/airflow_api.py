@@ -54,8 +54,10 @@ class AirflowApi:
     def dag_files(self) -> dict[str, str]:
         """The file of each DAG that Airflow has found, relative to the DAG folder, by DAG id."""
         files: dict[str, str] = {}
-        while page := self.call("GET", f"/dags?limit=100&offset={len(files)}&order_by=dag_id")["dags"]:
+        served = 0  # not what is known: a DAG that is found between two pages shows a known one again
+        while page := self.call("GET", f"/dags?limit=100&offset={served}&order_by=dag_id")["dags"]:
             files |= {dag["dag_id"]: str(dag["relative_fileloc"]) for dag in page}
+            served += len(page)
         return files
 
     def import_errors(self) -> dict[str, str]:

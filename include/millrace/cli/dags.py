@@ -23,15 +23,14 @@ class Airflow(Protocol):
 
 
 class DagNotFound(RuntimeError):
-    """Airflow has parsed every file, or had time to, and found no such DAG."""
+    """Airflow has no such DAG, and knows every file, or had time to; of a file that has just been changed it may still know
+    what was there before."""
 
     def __init__(self, missing: Collection[str], found: Collection[str], errors: Mapping[str, str]) -> None:
         said = f"Airflow has found no DAG {', '.join(sorted(missing))}; it has {', '.join(sorted(found)) or 'none'}"
         if errors:
             said += "\nThese files do not parse:\n" + "\n".join(f"{path}:\n{trace}" for path, trace in errors.items())
-        else:
-            said += "\nIt reads changed files every 30 s; see `millrace logs dag-processor`"
-        super().__init__(said)
+        super().__init__(f"{said}\nIt reads changed files every 30 s; see `millrace logs dag-processor`")
 
 
 def await_dags(

@@ -20,7 +20,9 @@ from .layout import Layout
 REGION = "us-east-1"
 DEPLOYMENT = "local"
 ROLE = "arn:aws:iam::123456789012:role/millrace-jobs"
-KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TERM", "TZ", "USER", "LOGNAME", "VIRTUAL_ENV", "TMPDIR", "COLUMNS")
+MLFLOW_JOBS = "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"
+KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TERM", "TZ", "USER", "LOGNAME", "VIRTUAL_ENV", "TMPDIR", "COLUMNS",
+        MLFLOW_JOBS)  # fmt: skip
 
 
 def aws(layout: Layout, program: str) -> dict[str, str]:
@@ -70,7 +72,7 @@ def for_child(layout: Layout, program: str, inherited: Mapping[str, str] | None 
     """The whole environment of a child process; `program` is what it runs: runtime, mlflow or airflow."""
     inherited = os.environ if inherited is None else inherited
     kept = {name: inherited[name] for name in KEPT if name in inherited}
-    return {**kept, **for_user(layout), **aws(layout, program), **airflow(layout), **asides_off()}
+    return {**asides_off(), **kept, **for_user(layout), **aws(layout, program), **airflow(layout)}
 
 
 def scrub(environment: MutableMapping[str, str]) -> None:
@@ -82,10 +84,11 @@ def scrub(environment: MutableMapping[str, str]) -> None:
 
 
 def asides_off() -> dict[str, str]:
-    """No usage data is sent, and MLflow's server does not run jobs of its own (evaluations by a language model): the eight
-    processes that it keeps for them take 1.4 GiB, and 28 seconds of a core to start."""
+    """No usage data is sent, and MLflow's server does not run jobs of its own (evaluations and issue detection by a language
+    model, online scoring, archiving of traces): the eight processes that it keeps for them take 1.4 GiB, and 28 seconds of
+    a core to start. A shell that sets the variable has its way."""
     return {
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        MLFLOW_JOBS: "false",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
