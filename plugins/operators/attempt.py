@@ -185,8 +185,7 @@ class JobAttempt:
             request_hash = _hash(request, job_name, prefix)
             if state.get("job_name") == job_name and self._deadline() <= datetime.now(UTC):
                 self._see_ended(job_name)  # its time had run out: the next generation gets a time of its own
-            noted = bool(state.get("stopping")) and state.get("job_name") == job_name
-            observed = self._observe(job_name, request_hash, noted)
+            observed = self._observe(job_name, request_hash)
             decision = decide(observed, attempt, on_clear)
             self.log.info("%s %s: %s", decision.action.value, job_name, decision.reason)
             if decision.action is Action.REFUSE:
@@ -224,19 +223,17 @@ class JobAttempt:
         self._submit({**request, "Tags": tags}, whose)
         return Reached(whose.job_name, ended=False)
 
-    def _observe(self, job_name: str, request_hash: str = "", stop_noted: bool = False) -> Observed | None:
+    def _observe(self, job_name: str, request_hash: str = "") -> Observed | None:
         description = observe.describe(self._sagemaker, self.kind, job_name)
         if description is None:
             return None
         tags = observe.tags(self._sagemaker, description[self.kind.arn_field])
         started = run_started(self.context)
-        outcome = self.kind.outcome(description)
         return Observed(
-            outcome=outcome,
+            outcome=self.kind.outcome(description),
             owned=self.identity.owns(tags),
             same_request=tags.get("millrace:request") == request_hash,
-            stopping=description[self.kind.status_field] == self.kind.stopping
-            or (stop_noted and outcome is Outcome.ACTIVE),
+            stopping=description[self.kind.status_field] == self.kind.stopping,
             predates_run=bool(started) and description["CreationTime"] < datetime.fromisoformat(started),
         )
 
@@ -303,19 +300,14 @@ class JobAttempt:
         state = termination.own_state(self.context)
         if state in termination.GOES_ON:
             raise StepFailed(f"this worker was told to end; the job {job_name} runs on, and the next attempt adopts it")
-        stopped = outlive(partial(observe.stop, self._sagemaker, self.kind, job_name), self._note_stop)
+        stop = partial(observe.stop, self._sagemaker, self.kind, job_name)
+        # After a clear the next attempt comes at once, and must not have the job that it adopts stopped under its hands;
+        # after a mark nobody comes.
+        stopped = stop() if state == termination.CLEARED else outlive(stop)
         raise JobStopped(
             f"a user has ended the task (it is {state}): "
             + (f"stopping {job_name}" if stopped else f"{job_name} has ended")
         )
-
-    def _note_stop(self) -> None:
-        """Tell the next attempt, which may begin before a throttled stop is heard, not to adopt what is being stopped."""
-        state = self._state
-        try:
-            self._remember(state["generation"], state["job_name"], stopping=True)
-        except Exception as error:  # the stop, which goes on, matters more
-            self.log.warning("that %s is being stopped could not be written down: %s", state["job_name"], error)
 
     def _say(self, lines: list[str]) -> None:
         for line in lines:

@@ -17,12 +17,11 @@ MOST_SECONDS = 600
 """Nobody else ends the process; five times what the retries of one call take."""
 
 
-def outlive(act: Callable[[], bool], meanwhile: Callable[[], None]) -> bool:
+def outlive(act: Callable[[], bool]) -> bool:
     """Do it in a process of its own, wait for that, and return what it returned.
 
     Args:
         act: may be done twice; uses nothing that another thread of this process may hold at this moment.
-        meanwhile: is done here, once the process has begun.
 
     Raises:
         Exception: what `act` raises; it is done once more, here, when the other process could not do it.
@@ -30,7 +29,6 @@ def outlive(act: Callable[[], bool], meanwhile: Callable[[], None]) -> bool:
     try:
         child = os.fork()
     except OSError:  # no process is to be had
-        meanwhile()
         return act()
     if child == 0:
         code = FAILED
@@ -39,7 +37,6 @@ def outlive(act: Callable[[], bool], meanwhile: Callable[[], None]) -> bool:
             code = DONE if act() else NOT_NEEDED
         finally:
             os._exit(code)  # nothing of this process's own end, such as its last words to Airflow, is the child's
-    meanwhile()
     _, status = os.waitpid(child, 0)
     answer = {DONE: True, NOT_NEEDED: False}.get(os.waitstatus_to_exitcode(status))
     return act() if answer is None else answer

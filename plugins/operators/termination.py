@@ -38,12 +38,13 @@ class Flag:
 
 requested = Flag()
 """Set by `on_kill`. A worker's process runs one task, so that there is one of it."""
+CLEARED = "restarting"
+"""The state of a running task that a user has cleared."""
 GOES_ON = frozenset(
     {"running", "queued", "scheduled", "deferred", "up_for_retry", "up_for_reschedule", "none", "unknown"}
 )
-"""States of a task that no user has ended. A user's clear of a running task makes it `restarting`; `none` is what a
-scheduler leaves for a moment when it resets an orphaned task. Not knowing counts as one, since the next attempt can still
-stop a job."""
+"""States of a task that no user has ended. `none` is what a scheduler leaves for a moment when it resets an orphaned task.
+Not knowing counts as one, since the next attempt can still stop a job."""
 
 
 def listen() -> None:

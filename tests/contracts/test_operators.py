@@ -371,26 +371,6 @@ def test_clear_sees_the_running_job_ended_before_the_next_is_begun(subject: Subj
     assert name_of(attempts.defer(subject.make(place, on_clear="adopt"))) == second
 
 
-def killed_before_its_stop_was_heard(act: Callable[[], bool], meanwhile: Callable[[], None]) -> bool:
-    """What a worker leaves that Airflow kills (-9) while SageMaker throttles: the note, and a job that still runs."""
-    meanwhile()
-    return True
-
-
-@jobs_only
-def test_clear_whose_stop_is_still_to_be_heard_does_not_adopt_what_is_being_stopped(
-    subject: Subject, place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    attempts = Attempts()
-    with monkeypatch.context() as patch:
-        patch.setattr("operators.attempt.outlive", killed_before_its_stop_was_heard)
-        during(attempts, subject.make(place, deferrable=False), "restarting", place.active)
-    [first] = place.active()
-    attempts.clear()
-    second = name_of(attempts.defer(subject.make(place, on_clear="adopt")))
-    assert place.active() == [second] != [first]
-
-
 def test_clear_of_a_deployment_goes_on_with_one_endpoint(place: Place) -> None:
     attempts = Attempts()
     attempts.defer(DEPLOY.make(place))
