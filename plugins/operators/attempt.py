@@ -301,8 +301,8 @@ class JobAttempt:
         if state in termination.GOES_ON:
             raise StepFailed(f"this worker was told to end; the job {job_name} runs on, and the next attempt adopts it")
         stop = partial(observe.stop, self._sagemaker, self.kind, job_name)
-        # After a clear the next attempt comes at once, and must not have the job that it adopts stopped under its hands;
-        # after a mark nobody comes.
+        # After a clear the next attempt comes at once, and must not have a job that it adopts stopped under its hands; after
+        # a mark nobody comes.
         stopped = stop() if state == termination.CLEARED else outlive(stop)
         raise JobStopped(
             f"a user has ended the task (it is {state}): "

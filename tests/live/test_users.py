@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from millrace.runtime import fault_plan
@@ -11,7 +9,7 @@ from millrace.runtime.faults import Throttle
 from tests.live.gates import JOB_WAITS
 from tests.live.matrix import Case
 from tests.live.postgres import needs_postgres
-from tests.live.runs import TaskRun, start
+from tests.live.runs import start
 from tests.live.stack import LiveAirflow
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), needs_postgres]
@@ -104,38 +102,20 @@ def test_task_in_a_worker_marked(live: LiveAirflow, case: Case, state: str) -> N
     assert len(run.attempts()) == 1
 
 
-def until_left(live: LiveAirflow, run: TaskRun, end: Callable[[], None]) -> None:
-    """End the task as a user does while SageMaker refuses to stop its job for 15 s, until Airflow has killed its worker."""
-    run.until_log(JOB_WAITS)
-    [job] = run.jobs()
-    rule = fault_plan.Rule(Throttle(), operation="StopProcessingJob", name=job.name, seconds=15)
-    live.add_fault(rule)
-    end()
-    live.until_dealt(rule)
-    run.until_log("Task killed!")
-
-
 @pytest.mark.together
 def test_task_in_a_worker_marked_while_stopping_is_throttled(live: LiveAirflow, case: Case) -> None:
     """The user marks the task failed while it waits in a worker and its job runs; for 15 s every call to stop the job is
     refused with ThrottlingException. Airflow kills the worker (-9) 5 s after the mark."""
     run = start(live, "in_worker")
     case.watch(run)
-    until_left(live, run, lambda: run.mark("failed"))
+    run.until_log(JOB_WAITS)
+    [job] = run.jobs()
+    rule = fault_plan.Rule(Throttle(), operation="StopProcessingJob", name=job.name, seconds=15)
+    live.add_fault(rule)
+    run.mark("failed")
+    live.until_dealt(rule)
+    run.until_log("Task killed!")
     run.until_job("Stopped")
     assert run.end() == "failed"
     assert run.generations() == [(0, "Stopped")]
     assert len(run.attempts()) == 1
-
-
-@pytest.mark.together
-def test_task_in_a_worker_cleared_while_stopping_is_throttled(live: LiveAirflow, case: Case) -> None:
-    """The same with a clear: the next attempt begins while the job of the first still runs, cannot tell the clear from a
-    retry, and adopts it."""
-    run = start(live, "in_worker")
-    case.watch(run)
-    until_left(live, run, run.clear)
-    run.until_log(": an earlier attempt's job is running", attempt=2)
-    run.let_finish()
-    assert run.end() == "success"
-    assert run.generations() == [(0, "Completed")]
